@@ -1,0 +1,70 @@
+//! The vocabulary of `coordinator`: what a stage sees, what it may propose, and how the host turns
+//! proposals into one difference between the kernel's state and the wanted one.
+//!
+//! Nothing here does I/O, reads a clock or depends on a kernel crate, so the same source compiles
+//! natively and for `wasm32-unknown-unknown`. Types mirror `wit/` one to one.
+//!
+//! ```
+//! use coordinator_sdk::{Change, Decision, Facts, Refusal, Stage, Sysctl, Side};
+//!
+//! /// Lets every Pod bind ports below 1024 without a capability.
+//! struct LowPorts;
+//!
+//! impl Stage for LowPorts {
+//!     type Options = ();
+//!     fn decide(_facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
+//!         let key = "net/ipv4/ip_unprivileged_port_start".to_owned();
+//!         let sysctl = Sysctl { side: Side::Pod, key, value: "0".to_owned() };
+//!         Ok(Decision::default().propose(Change::SetSysctl(sysctl), "low ports are open in Pods"))
+//!     }
+//! }
+//! assert_eq!(LowPorts::decide(&Facts::default(), &()).unwrap().proposals.len(), 1);
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod change;
+mod diff;
+mod facts;
+mod mac;
+mod model;
+mod name;
+mod object;
+mod probe;
+mod project;
+mod settings;
+mod stage;
+
+pub use change::{AddressEdit, Change, Decision, LinkEdit, Proposal, Refusal, RouteMove, VethPair};
+pub use diff::{Edit, Plan, PlannedEdit, diff};
+pub use facts::{Facts, Mode, OtherAttachment, Request};
+pub use mac::{Mac, MacPrefix, ParseMacError};
+pub use model::Model;
+pub use name::{ContainerId, InterfaceName, NameError};
+pub use object::{
+    Address, AddressFlags, Device, Family, KnownRoute, KnownRule, Link, LinkFlags, Mark, Neighbour, NextHop, ReplyMark,
+    Route, RouteFlags, RouteKind, Rule, Side, Sysctl, TABLE_LOCAL, TABLE_MAIN,
+};
+pub use probe::{Finding, OnFinding, Outcome, Probe, ProbeKind};
+pub use project::{ProjectError, Projection};
+pub use settings::{
+    DetectOptions, LogLevel, LogOptions, PolicyRoute, RpFilter, Setting, SettingProblem, Settings, Source,
+};
+pub use stage::{Bound, DynStage, Stage};
+
+/// The routing protocol number that marks every route and rule of ours (`rtm_protocol`, `FRA_PROTOCOL`).
+///
+/// It is not assigned in iproute2's `rt_protos` nor used by a known routing daemon or CNI plugin.
+pub const PROTOCOL: u8 = 66;
+
+/// The Pod's table that leads back over `veth0`, or over the first interface of an overlay Pod.
+pub const REPLY_TABLE: u32 = 100;
+
+/// The priority of the node's rule that leads to `hostRuleTable`, shared by all Pods.
+pub const NODE_RULE_PRIORITY: u32 = 1000;
+
+/// The Pod's priority of the rule for marked replies: before every source rule.
+pub const MARK_RULE_PRIORITY: u32 = 1000;
+
+/// The name of the Pod's end of the veth pair.
+pub const POD_VETH: &str = "veth0";

@@ -1,0 +1,131 @@
+//! The state of both namespaces as a value: what was observed, or what is wanted.
+//!
+//! There is one model. It is read from the kernel, edited by projection, written to records and
+//! compared by [`diff`](crate::diff); no other representation of kernel state exists.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, Device, KnownRoute, KnownRule, Link, Neighbour, PROTOCOL, ReplyMark, Route, Rule, Side, Sysctl};
+
+/// Kernel objects of Pod and node, each kind a list in the kernel's order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Model {
+    /// Links.
+    pub links: Vec<Link>,
+    /// Addresses of links.
+    pub addresses: Vec<Address>,
+    /// Routes, without those of table `local`.
+    pub routes: Vec<KnownRoute>,
+    /// Policy rules.
+    pub rules: Vec<KnownRule>,
+    /// Permanent neighbours.
+    pub neighbours: Vec<Neighbour>,
+    /// Kernel parameters that were read or are set.
+    pub sysctls: Vec<Sysctl>,
+    /// Links whose incoming connections mark their replies.
+    pub marks: Vec<ReplyMark>,
+}
+
+impl Model {
+    /// The link called so.
+    pub fn link(&self, device: &Device) -> Option<&Link> {
+        self.links.iter().find(|link| link.device == *device)
+    }
+
+    /// The link called so, to edit.
+    pub(crate) fn link_mut(&mut self, device: &Device) -> Option<&mut Link> {
+        self.links.iter_mut().find(|link| link.device == *device)
+    }
+
+    /// The addresses of a link.
+    pub fn addresses_of<'m>(&'m self, device: &'m Device) -> impl Iterator<Item = &'m Address> {
+        self.addresses.iter().filter(move |address| address.device == *device)
+    }
+
+    /// The route with this id.
+    pub fn route(&self, id: u32) -> Option<&KnownRoute> {
+        self.routes.iter().find(|known| known.route.side == Side::Pod && known.id == id)
+    }
+
+    /// The routes of a side.
+    pub fn routes_of(&self, side: Side) -> impl Iterator<Item = &KnownRoute> {
+        self.routes.iter().filter(move |known| known.route.side == side)
+    }
+
+    /// The value of a kernel parameter that was read.
+    pub fn sysctl(&self, side: Side, key: &str) -> Option<&str> {
+        self.sysctls.iter().find(|s| s.side == side && s.key == key).map(|s| s.value.as_str())
+    }
+
+    /// The hardware address that a permanent entry gives for `ip`.
+    pub fn neighbour(&self, device: &Device, ip: IpAddr) -> Option<&Neighbour> {
+        self.neighbours.iter().find(|entry| entry.device == *device && entry.ip == ip)
+    }
+
+    /// The address, when the link has it.
+    pub fn address(&self, device: &Device, prefix: IpNet) -> Option<&Address> {
+        self.addresses.iter().find(|address| address.device == *device && address.prefix == prefix)
+    }
+
+    pub(crate) fn has_own_rule(&self, rule: &Rule) -> bool {
+        self.rules.iter().any(|known| known.rule == *rule && known.protocol == PROTOCOL)
+    }
+
+    pub(crate) fn set_sysctl(&mut self, sysctl: Sysctl) {
+        match self.sysctls.iter_mut().find(|s| s.side == sysctl.side && s.key == sysctl.key) {
+            Some(known) => known.value = sysctl.value,
+            None => self.sysctls.push(sysctl),
+        }
+    }
+
+    pub(crate) fn set_neighbour(&mut self, entry: Neighbour) {
+        match self.neighbours.iter_mut().find(|n| n.device == entry.device && n.ip == entry.ip) {
+            Some(known) => known.mac = entry.mac,
+            None => self.neighbours.push(entry),
+        }
+    }
+
+    /// Adds a route of ours, in place of the one with the same key if that is ours too.
+    pub(crate) fn set_route(&mut self, route: Route) {
+        let flags = crate::RouteFlags { ours: true, planned: true, ..Default::default() };
+        let key = route.key();
+        if let Some(known) = self.routes.iter_mut().find(|k| k.route.key() == key && k.protocol == PROTOCOL) {
+            known.route = route;
+            return;
+        }
+        let id = self.routes.iter().map(|known| known.id).max().map_or(0, |id| id.saturating_add(1));
+        self.routes.push(KnownRoute { id, route, protocol: PROTOCOL, flags });
+    }
+
+    /// Removes a link and, as the kernel does, all that hangs on it; a veth takes its other end along.
+    pub(crate) fn remove_link(&mut self, device: &Device) {
+        let peer = self.link(device).and_then(|link| link.peer.clone()).map(Device::node);
+        let gone = |other: &Device| other == device || Some(other) == peer.as_ref();
+        let gone_by = |side: Side, name: &Option<String>| {
+            name.as_ref().is_some_and(|name| gone(&Device { side, name: name.clone() }))
+        };
+        self.links.retain(|link| !gone(&link.device));
+        self.links
+            .retain(|link| !(link.kind == "veth" && link.device.side == Side::Pod && gone_by(Side::Node, &link.peer)));
+        self.addresses.retain(|address| !gone(&address.device));
+        self.neighbours.retain(|entry| !gone(&entry.device));
+        self.routes.retain(|known| !known.route.next_hops.iter().any(|hop| gone_by(known.route.side, &hop.device)));
+        self.sysctls
+            .retain(|sysctl| !(gone(&Device { side: sysctl.side, name: interface_of(&sysctl.key).to_owned() })));
+        self.marks.retain(|mark| !gone(&mark.device));
+    }
+}
+
+/// The interface in a key such as `net/ipv4/conf/<interface>/rp_filter`, or nothing.
+pub(crate) fn interface_of(key: &str) -> &str {
+    let mut parts = key.split('/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("net"), Some(_), Some("conf" | "neigh"), Some(name)) => name,
+        _ => "",
+    }
+}
