@@ -324,7 +324,7 @@ fn route_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str) ->
             .next_hops
             .iter()
             .any(|hop| hop.device.as_deref().is_some_and(|device| goes_away(known.route.side, device)));
-        if !stays && !with_link && !(known.route.side == Side::Pod && moved.contains(&known.id)) {
+        if !(stays || with_link || known.route.side == Side::Pod && moved.contains(&known.id)) {
             edits.push(Edit::RemoveRoute(known.clone()));
         }
     }

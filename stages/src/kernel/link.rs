@@ -1,0 +1,234 @@
+//! Links by netlink: showing, making and altering them.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+use coordinator_sdk::{LinkEdit, Mac, VethPair};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage},
+    nsid::{NsidAttribute, NsidMessage},
+};
+
+use super::netlink::{Netlink, NetlinkError, Request};
+
+/// A link as the kernel shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KernelLink {
+    /// Its number in this namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// `IFLA_INFO_KIND`, or empty.
+    pub kind: String,
+    /// Six octets, when it has a hardware address like that.
+    pub mac: Option<Mac>,
+    /// The address it was born with.
+    pub permanent_mac: Option<Mac>,
+    /// Bytes.
+    pub mtu: u32,
+    /// Bytes.
+    pub min_mtu: u32,
+    /// Bytes; 0 when the driver does not say.
+    pub max_mtu: u32,
+    /// Packets.
+    pub transmit_queue: u32,
+    /// `IFF_UP`.
+    pub up: bool,
+    /// `IFF_LOWER_UP`.
+    pub carrier: bool,
+    /// `IFF_NOARP`.
+    pub noarp: bool,
+    /// `IFF_LOOPBACK`.
+    pub loopback: bool,
+    /// The number of the peer or lower device (`IFLA_LINK`), in `lower_namespace`.
+    pub lower: Option<u32>,
+    /// The namespace id in which `lower` counts; absent = this one.
+    pub lower_namespace: Option<i32>,
+    /// The ifalias.
+    pub alias: Option<String>,
+    /// The device's bus address.
+    pub parent_device: Option<String>,
+}
+
+/// Numbers and names of one namespace's links.
+#[derive(Debug, Clone, Default)]
+pub struct LinkNames {
+    names: BTreeMap<u32, String>,
+}
+
+impl LinkNames {
+    /// Remembers a link.
+    pub fn insert(&mut self, index: u32, name: &str) {
+        self.names.retain(|_, known| known != name);
+        self.names.insert(index, name.to_owned());
+    }
+
+    /// The link's name.
+    pub fn name(&self, index: u32) -> Option<&str> {
+        self.names.get(&index).map(String::as_str)
+    }
+
+    /// The link's number.
+    pub fn index(&self, name: &str) -> Option<u32> {
+        self.names.iter().find(|(_, known)| *known == name).map(|(index, _)| *index)
+    }
+}
+
+fn bare_question() -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    message
+}
+
+/// All links.
+///
+/// # Errors
+/// As [`Netlink::dump`].
+pub fn list(netlink: &mut Netlink) -> Result<Vec<KernelLink>, NetlinkError> {
+    let answers = netlink.dump("links", RouteNetlinkMessage::GetLink(bare_question()))?;
+    Ok(answers.into_iter().filter_map(parse).collect())
+}
+
+/// The link with this name, when there is one.
+///
+/// # Errors
+/// The kernel refuses for another reason than that there is none.
+pub fn by_name(netlink: &mut Netlink, name: &str) -> Result<Option<KernelLink>, NetlinkError> {
+    one(netlink, question_by_name(name))
+}
+
+/// The question for the link with this name.
+pub fn question_by_name(name: &str) -> RouteNetlinkMessage {
+    let mut message = bare_question();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// The link with this number, when there is one.
+///
+/// # Errors
+/// The kernel refuses for another reason than that there is none.
+pub fn by_index(netlink: &mut Netlink, index: u32) -> Result<Option<KernelLink>, NetlinkError> {
+    let mut message = bare_question();
+    message.header.index = index;
+    one(netlink, RouteNetlinkMessage::GetLink(message))
+}
+
+fn one(netlink: &mut Netlink, question: RouteNetlinkMessage) -> Result<Option<KernelLink>, NetlinkError> {
+    match netlink.get(question)? {
+        Ok(answers) => Ok(answers.into_iter().find_map(parse)),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(source) => Err(NetlinkError::Refused { what: "link", source }),
+    }
+}
+
+/// The id by which this namespace knows `other`; absent when no link has joined them yet.
+///
+/// # Errors
+/// The conversation fails.
+pub fn namespace_id(netlink: &mut Netlink, other: BorrowedFd<'_>) -> Result<Option<i32>, NetlinkError> {
+    let mut message = NsidMessage::default();
+    message.attributes.push(NsidAttribute::Fd(u32::try_from(other.as_raw_fd()).unwrap_or(u32::MAX)));
+    let Ok(answers) = netlink.get(RouteNetlinkMessage::GetNsId(message))? else { return Ok(None) };
+    Ok(answers.into_iter().find_map(|answer| match answer {
+        RouteNetlinkMessage::NewNsId(message) => message.attributes.iter().find_map(|attribute| match attribute {
+            NsidAttribute::Id(id) if *id >= 0 => Some(*id),
+            _ => None,
+        }),
+        _ => None,
+    }))
+}
+
+fn mac_of(bytes: &[u8]) -> Option<Mac> {
+    bytes.try_into().ok().map(Mac)
+}
+
+/// The link that a message shows.
+pub fn parse(message: RouteNetlinkMessage) -> Option<KernelLink> {
+    let RouteNetlinkMessage::NewLink(message) = message else { return None };
+    let flags = message.header.flags;
+    let mut link = KernelLink {
+        index: message.header.index,
+        up: flags.contains(LinkFlags::Up),
+        carrier: flags.contains(LinkFlags::LowerUp),
+        noarp: flags.contains(LinkFlags::Noarp),
+        loopback: flags.contains(LinkFlags::Loopback),
+        ..KernelLink::default()
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Address(bytes) => link.mac = mac_of(&bytes),
+            LinkAttribute::PermAddress(bytes) => link.permanent_mac = mac_of(&bytes),
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::MinMtu(mtu) => link.min_mtu = mtu,
+            LinkAttribute::MaxMtu(mtu) => link.max_mtu = mtu,
+            LinkAttribute::TxQueueLen(length) => link.transmit_queue = length,
+            LinkAttribute::Link(index) => link.lower = Some(index),
+            LinkAttribute::LinkNetNsId(id) => link.lower_namespace = Some(id),
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
+            LinkAttribute::ParentDevName(name) => link.parent_device = Some(name),
+            LinkAttribute::LinkInfo(infos) => {
+                for info in infos {
+                    if let LinkInfo::Kind(kind) = info {
+                        link.kind = kind.to_string();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+/// Makes a veth pair: one end in the socket's namespace (the node), the other in `pod`.
+pub fn create_veth(pair: &VethPair, pod: BorrowedFd<'_>) -> Request {
+    let mut peer = LinkMessage::default();
+    peer.attributes = vec![
+        LinkAttribute::IfName(pair.pod.clone()),
+        LinkAttribute::Address(pair.pod_mac.0.to_vec()),
+        LinkAttribute::Mtu(pair.mtu),
+        LinkAttribute::NetNsFd(pod.as_raw_fd()),
+    ];
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(pair.node.clone()),
+        LinkAttribute::Address(pair.node_mac.0.to_vec()),
+        LinkAttribute::Mtu(pair.mtu),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]),
+    ];
+    Request { message: RouteNetlinkMessage::NewLink(message), flags: NLM_F_CREATE | NLM_F_EXCL }
+}
+
+fn addressed(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.interface_family = AddressFamily::Unspec;
+    message.header.index = index;
+    message
+}
+
+/// Alters a link: every value that is set, and the ifalias when one is given.
+pub fn set(index: u32, edit: &LinkEdit, alias: Option<&str>) -> Request {
+    let mut message = addressed(index);
+    if let Some(up) = edit.up {
+        message.header.change_mask = LinkFlags::Up;
+        message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    }
+    message.attributes.extend(edit.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+    message.attributes.extend(edit.mtu.map(LinkAttribute::Mtu));
+    message.attributes.extend(edit.transmit_queue.map(LinkAttribute::TxQueueLen));
+    message.attributes.extend(alias.map(|alias| LinkAttribute::IfAlias(alias.to_owned())));
+    Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 }
+}
+
+/// Deletes a link.
+pub fn delete(index: u32) -> Request {
+    Request { message: RouteNetlinkMessage::DelLink(addressed(index)), flags: 0 }
+}

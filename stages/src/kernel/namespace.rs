@@ -1,0 +1,157 @@
+//! Network namespaces: opened by path or taken from the caller, entered by one function.
+//!
+//! Nothing else in the project calls `setns`. Work inside a namespace runs on a scoped thread that
+//! ends with it, so no thread is ever left in a foreign namespace, whatever the work returns.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    fcntl::{OFlag, open},
+    sched::{CloneFlags, setns},
+    sys::{
+        stat::{Mode, fstat},
+        statfs::{NSFS_MAGIC, fstatfs},
+    },
+};
+
+/// Why a namespace cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NamespaceError {
+    /// The path does not lead to a file that can be opened.
+    #[error("cannot open network namespace {path}")]
+    Open {
+        /// The path as given.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The path leads to something else.
+    #[error("{path} is not a network namespace")]
+    NotANamespace {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// `setns` failed.
+    #[error("cannot enter network namespace {path}")]
+    Enter {
+        /// The path as given.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A thread could not be started or ended early.
+    #[error("cannot run a thread in network namespace {path}")]
+    Thread {
+        /// The path as given.
+        path: PathBuf,
+    },
+}
+
+/// An open network namespace; it lives as long as this does.
+#[derive(Debug)]
+pub struct Namespace {
+    file: File,
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Namespace {
+    /// Opens the namespace behind `path` and checks, on the open file, that it is one.
+    ///
+    /// # Errors
+    /// The path cannot be opened, or is not a network namespace.
+    pub fn open(path: &Path) -> Result<Self, NamespaceError> {
+        // O_NONBLOCK: a FIFO or device put in the place of a namespace must not hold us up.
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let fd = open(path, flags, Mode::empty())
+            .map_err(|errno| NamespaceError::Open { path: path.to_owned(), source: errno.into() })?;
+        let file = File::from(fd);
+        let other = || NamespaceError::NotANamespace { path: path.to_owned() };
+        let kind = fstatfs(&file).map_err(|_| other())?.filesystem_type();
+        // The link of a namespace file reads `net:[inode]`; other kinds of namespace read otherwise.
+        let name = nix::fcntl::readlink(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file)).as_str());
+        let is_net = name.is_ok_and(|name| name.to_string_lossy().contains("net:["))
+            || (kind == NSFS_MAGIC && Self::can_be_entered(&file));
+        if kind != NSFS_MAGIC || !is_net {
+            return Err(other());
+        }
+        let stat = fstat(&file).map_err(|_| other())?;
+        Ok(Self { file, path: path.to_owned(), identity: (stat.st_dev, stat.st_ino) })
+    }
+
+    /// A bind-mounted namespace shows its mount path as link; `setns` by type decides then.
+    fn can_be_entered(file: &File) -> bool {
+        std::thread::scope(|scope| {
+            let entered = scope.spawn(|| setns(file, CloneFlags::CLONE_NEWNET).is_ok()).join();
+            entered.unwrap_or(false)
+        })
+    }
+
+    /// The calling thread's own namespace.
+    ///
+    /// # Errors
+    /// `/proc` is not mounted.
+    pub fn current() -> Result<Self, NamespaceError> {
+        Self::open(Path::new("/proc/thread-self/ns/net"))
+    }
+
+    /// The path by which it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Device and inode: equal for two handles of one namespace.
+    pub fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    /// Runs `work` on a thread inside the namespace and returns its result.
+    ///
+    /// Sockets and files that `work` opens keep the namespace when they leave the thread.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered; `work` has not run then.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NamespaceError> {
+        let thread = || NamespaceError::Thread { path: self.path.clone() };
+        std::thread::scope(|scope| {
+            let inside = move || {
+                setns(&self.file, CloneFlags::CLONE_NEWNET)
+                    .map_err(|errno| NamespaceError::Enter { path: self.path.clone(), source: errno.into() })?;
+                Ok(work())
+            };
+            let builder = std::thread::Builder::new().stack_size(256 * 1024);
+            let handle = builder.spawn_scoped(scope, inside).map_err(|_| thread())?;
+            handle.join().map_err(|_| thread())?
+        })
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_other_namespaces_are_refused() {
+        assert!(matches!(Namespace::open(Path::new("/etc/hostname")), Err(NamespaceError::NotANamespace { .. })));
+        assert!(matches!(Namespace::open(Path::new("/proc/self/ns/mnt")), Err(NamespaceError::NotANamespace { .. })));
+        assert!(matches!(Namespace::open(Path::new("/nonexistent")), Err(NamespaceError::Open { .. })));
+    }
+
+    #[test]
+    fn a_namespace_is_itself() {
+        let (a, b) = (Namespace::current().unwrap(), Namespace::open(Path::new("/proc/self/ns/net")).unwrap());
+        assert_eq!(a.identity(), b.identity());
+        assert_eq!(a.enter(|| Namespace::current().unwrap().identity()).unwrap(), a.identity());
+    }
+}

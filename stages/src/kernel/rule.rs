@@ -1,0 +1,92 @@
+//! Policy rules by netlink.
+
+use coordinator_sdk::{Family, KnownRule, Mark, PROTOCOL, Rule, Side};
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    route::RouteProtocol,
+    rule::{RuleAction, RuleAttribute, RuleMessage},
+};
+
+use super::netlink::{Netlink, NetlinkError, Request};
+
+/// All rules of a family that look up a table.
+///
+/// # Errors
+/// As [`Netlink::dump`].
+pub fn list(netlink: &mut Netlink, side: Side, family: Family) -> Result<Vec<KnownRule>, NetlinkError> {
+    let mut question = RuleMessage::default();
+    question.header.family = kernel_family(family);
+    let answers = netlink.dump("rules", RouteNetlinkMessage::GetRule(question))?;
+    Ok(answers.into_iter().filter_map(|answer| parse(answer, side, family)).collect())
+}
+
+fn kernel_family(family: Family) -> AddressFamily {
+    match family {
+        Family::Ipv4 => AddressFamily::Inet,
+        Family::Ipv6 => AddressFamily::Inet6,
+    }
+}
+
+fn parse(message: RouteNetlinkMessage, side: Side, family: Family) -> Option<KnownRule> {
+    let RouteNetlinkMessage::NewRule(message) = message else { return None };
+    if message.header.action != RuleAction::ToTable {
+        return None;
+    }
+    let mut rule = Rule::all(side, family, 0, u32::from(message.header.table));
+    let mut protocol = 0;
+    let (mut mark, mut mask) = (0, 0);
+    for attribute in message.attributes {
+        match attribute {
+            RuleAttribute::Priority(priority) => rule.priority = priority,
+            RuleAttribute::Table(table) => rule.table = table,
+            RuleAttribute::Source(ip) => rule.sources = IpNet::new(ip, message.header.src_len).ok(),
+            RuleAttribute::Destination(ip) => rule.to = IpNet::new(ip, message.header.dst_len).ok(),
+            RuleAttribute::FwMark(value) => mark = value,
+            RuleAttribute::FwMask(value) => mask = value,
+            RuleAttribute::Iifname(name) => rule.incoming = Some(name),
+            RuleAttribute::Oifname(name) => rule.outgoing = Some(name),
+            RuleAttribute::Protocol(value) => protocol = u8::from(value),
+            _ => {}
+        }
+    }
+    rule.fwmark = (mask != 0).then_some(Mark { value: mark, mask });
+    Some(KnownRule { rule, protocol })
+}
+
+fn message(rule: &Rule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header.family = kernel_family(rule.family);
+    message.header.action = RuleAction::ToTable;
+    message.header.table = u8::try_from(rule.table).unwrap_or(0);
+    let attributes = &mut message.attributes;
+    attributes.push(RuleAttribute::Priority(rule.priority));
+    attributes.push(RuleAttribute::Table(rule.table));
+    attributes.push(RuleAttribute::Protocol(RouteProtocol::from(PROTOCOL)));
+    if let Some(prefix) = rule.sources {
+        message.header.src_len = prefix.prefix_len();
+        attributes.push(RuleAttribute::Source(prefix.addr()));
+    }
+    if let Some(prefix) = rule.to {
+        message.header.dst_len = prefix.prefix_len();
+        attributes.push(RuleAttribute::Destination(prefix.addr()));
+    }
+    if let Some(mark) = rule.fwmark {
+        attributes.push(RuleAttribute::FwMark(mark.value));
+        attributes.push(RuleAttribute::FwMask(mark.mask));
+    }
+    attributes.extend(rule.incoming.clone().map(RuleAttribute::Iifname));
+    attributes.extend(rule.outgoing.clone().map(RuleAttribute::Oifname));
+    message
+}
+
+/// Adds a rule of ours, if there is none like it.
+pub fn add(rule: &Rule) -> Request {
+    Request { message: RouteNetlinkMessage::NewRule(message(rule)), flags: NLM_F_CREATE | NLM_F_EXCL }
+}
+
+/// Removes a rule of ours: the protocol number is part of the request, so a foreign twin stays.
+pub fn remove(rule: &Rule) -> Request {
+    Request { message: RouteNetlinkMessage::DelRule(message(rule)), flags: 0 }
+}
