@@ -3,14 +3,13 @@
 //! Adding, planning, undoing, checking and deleting are all `diff` with other arguments. Each
 //! [`Edit`] holds what it expects to find, so that apply can notice when the kernel moved on.
 
-use std::{fmt, net::IpAddr};
+use std::fmt;
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, Device, KnownRoute, LinkEdit, Model, Neighbour, PROTOCOL, ReplyMark, Rule, Side, Sysctl, VethPair,
+    Address, Device, Key, KnownRoute, LinkEdit, Mac, Model, Neighbour, PROTOCOL, ReplyMark, Rule, Side, Sysctl, VethPair,
     model::interface_of,
 };
 
@@ -29,8 +28,15 @@ pub enum Edit {
     /// Takes away an address.
     RemoveAddress(Address),
     /// Takes away a link, and with it everything on it.
-    DeleteLink(Device),
-    /// Makes both ends of a veth pair, with this ifalias.
+    DeleteLink {
+        /// The link.
+        device: Device,
+        /// The ifalias by which it is known for ours.
+        alias: Option<String>,
+        /// Its derived hardware address: what marks it before it has its ifalias.
+        mac: Option<Mac>,
+    },
+    /// Makes both ends of a veth pair, up, with this ifalias.
     CreateVeth {
         /// The pair.
         pair: VethPair,
@@ -75,18 +81,6 @@ pub enum Edit {
     MarkReplies(ReplyMark),
 }
 
-/// What an edit is about, for attribution and drift reports.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Object {
-    Link(Device),
-    Address(Device, IpNet),
-    Route(Side, u32, IpNet, u32),
-    Rule(Rule),
-    Neighbour(Device, IpAddr),
-    Sysctl(Side, String),
-    Mark(Device),
-}
-
 impl Edit {
     /// The side on which it is done.
     pub fn side(&self) -> Side {
@@ -96,32 +90,33 @@ impl Edit {
             Self::RemoveRoute(known) | Self::AddRoute(known) | Self::MoveRoute { route: known, .. } => known.route.side,
             Self::RemoveNeighbour(entry) | Self::AddNeighbour { entry, .. } => entry.device.side,
             Self::RemoveAddress(address) | Self::AddAddress(address) => address.device.side,
-            Self::DeleteLink(device) => device.side,
+            Self::DeleteLink { device, .. } => device.side,
             Self::CreateVeth { .. } => Side::Node,
             Self::SetLink { after, .. } => after.device.side,
             Self::SetSysctl { sysctl, .. } => sysctl.side,
         }
     }
 
-    pub(crate) fn object(&self) -> Object {
+    /// What it is about; for a move, where the route goes to.
+    pub fn key(&self) -> Key {
         match self {
-            Self::UnmarkReplies(mark) | Self::MarkReplies(mark) => Object::Mark(mark.device.clone()),
-            Self::RemoveRule(rule) | Self::AddRule(rule) => Object::Rule(rule.clone()),
-            Self::RemoveRoute(known) | Self::AddRoute(known) => route_object(known),
+            Self::UnmarkReplies(mark) | Self::MarkReplies(mark) => Key::Mark(mark.device.clone()),
+            Self::RemoveRule(rule) | Self::AddRule(rule) => Key::Rule(rule.clone()),
+            Self::RemoveRoute(known) | Self::AddRoute(known) => Key::of_route(known),
             Self::MoveRoute { route, table } => {
                 let (side, _, to, metric) = route.route.key();
-                Object::Route(side, *table, to, metric)
+                Key::Route(side, *table, to, metric)
             }
             Self::RemoveNeighbour(entry) | Self::AddNeighbour { entry, .. } => {
-                Object::Neighbour(entry.device.clone(), entry.ip)
+                Key::Neighbour(entry.device.clone(), entry.ip)
             }
             Self::RemoveAddress(address) | Self::AddAddress(address) => {
-                Object::Address(address.device.clone(), address.prefix)
+                Key::Address(address.device.clone(), address.prefix)
             }
-            Self::DeleteLink(device) => Object::Link(device.clone()),
-            Self::CreateVeth { pair, .. } => Object::Link(Device::pod(&pair.pod)),
-            Self::SetLink { after, .. } => Object::Link(after.device.clone()),
-            Self::SetSysctl { sysctl, .. } => Object::Sysctl(sysctl.side, sysctl.key.clone()),
+            Self::DeleteLink { device, .. } => Key::Link(device.clone()),
+            Self::CreateVeth { pair, .. } => Key::Link(Device::pod(&pair.pod)),
+            Self::SetLink { after, .. } => Key::Link(after.device.clone()),
+            Self::SetSysctl { sysctl, .. } => Key::Sysctl(sysctl.side, sysctl.key.clone()),
         }
     }
 
@@ -137,7 +132,7 @@ impl Edit {
             Self::RemoveRoute(_) => (1 - node, 2),
             Self::RemoveNeighbour(_) => (1 - node, 3),
             Self::RemoveAddress(_) => (1 - node, 4),
-            Self::DeleteLink(_) => (2, 0),
+            Self::DeleteLink { .. } => (2, 0),
             Self::CreateVeth { .. } => (3, 0),
             Self::SetLink { .. } => (4 + node, 0),
             Self::SetSysctl { .. } => (4 + node, 1),
@@ -148,11 +143,6 @@ impl Edit {
             Self::MarkReplies(_) => (4 + node, 6),
         }
     }
-}
-
-fn route_object(known: &KnownRoute) -> Object {
-    let (side, table, to, metric) = known.route.key();
-    Object::Route(side, table, to, metric)
 }
 
 /// What must be done to bring `before` to `after`, in kernel order.
@@ -216,7 +206,9 @@ fn link_edits(before: &Model, after: &Model, edits: &mut Vec<Edit>) {
         });
         if after.link(&link.device).is_none() && !goes_with_pod_end {
             let end = link.peer.clone().filter(|_| link.kind == "veth").map(Device::node);
-            edits.push(Edit::DeleteLink(end.unwrap_or_else(|| link.device.clone())));
+            let device = end.unwrap_or_else(|| link.device.clone());
+            let node_mac = before.link(&device).and_then(|link| link.mac);
+            edits.push(Edit::DeleteLink { device, alias: link.alias.clone(), mac: node_mac });
         }
     }
     for link in &after.links {
@@ -230,15 +222,12 @@ fn link_edits(before: &Model, after: &Model, edits: &mut Vec<Edit>) {
                     node_mac: node.mac.unwrap_or(pod_mac),
                     mtu: link.mtu,
                 };
-                if before.link(&node.device).is_some() {
+                if let Some(leftover) = before.link(&node.device) {
                     // The node end of a Pod that is gone makes room.
-                    edits.push(Edit::DeleteLink(node.device.clone()));
+                    let (alias, mac) = (leftover.alias.clone(), leftover.mac);
+                    edits.push(Edit::DeleteLink { device: node.device.clone(), alias, mac });
                 }
                 edits.push(Edit::CreateVeth { pair, alias: link.alias.clone().unwrap_or_default() });
-                let up = |device: &Device, up: bool| LinkEdit { up: Some(up), ..LinkEdit::of(device.clone()) };
-                for device in [&link.device, &node.device] {
-                    edits.push(Edit::SetLink { before: up(device, false), after: up(device, true) });
-                }
             }
             continue;
         };
@@ -295,10 +284,9 @@ fn neighbour_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str
 }
 
 fn route_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str) -> bool, edits: &mut Vec<Edit>) {
-    let same = |a: &KnownRoute, b: &KnownRoute| a.route == b.route && a.protocol == b.protocol;
-    let mut moved = Vec::new();
+        let mut moved = Vec::new();
     for known in &after.routes {
-        if before.routes.iter().any(|now| same(now, known)) {
+        if before.routes.iter().any(|now| now.same(known)) {
             continue;
         }
         // A known id in another table is a move: the host kept the attributes that are not shown.
@@ -318,7 +306,7 @@ fn route_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str) ->
         }
     }
     for known in &before.routes {
-        let stays = after.routes.iter().any(|wanted| same(wanted, known));
+        let stays = after.routes.iter().any(|wanted| wanted.same(known));
         let with_link = known
             .route
             .next_hops
@@ -356,7 +344,7 @@ impl fmt::Display for Edit {
             Self::RemoveRoute(known) => write!(f, "remove {} route {}", known.route.side, known.route),
             Self::RemoveNeighbour(entry) => write!(f, "remove neighbour {} from {}", entry.ip, entry.device),
             Self::RemoveAddress(address) => write!(f, "remove address {} from {}", address.prefix, address.device),
-            Self::DeleteLink(device) => write!(f, "delete link {device}"),
+            Self::DeleteLink { device, .. } => write!(f, "delete link {device}"),
             Self::CreateVeth { pair, .. } => write!(
                 f,
                 "create veth pair pod/{} ({}) and node/{} ({}), mtu {}",

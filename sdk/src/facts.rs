@@ -1,6 +1,6 @@
 //! The snapshot that every stage decides on.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,16 @@ pub struct OtherAttachment {
     pub table: Option<u32>,
 }
 
+/// An address of this attachment that another live attachment of the node holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Claim {
+    /// The address.
+    #[schemars(with = "String")]
+    pub ip: IpAddr,
+    /// Who holds it.
+    pub container: ContainerId,
+}
+
 /// What a stage sees: an immutable snapshot, with what earlier stages proposed already in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Facts {
@@ -89,6 +99,11 @@ pub struct Facts {
     pub settings: Settings,
     /// The container's other attachments.
     pub others: Vec<OtherAttachment>,
+    /// Addresses of this attachment that others hold.
+    pub claims: Vec<Claim>,
+    /// Routers through which the node sends; none of them can be a Pod's address.
+    #[schemars(with = "Vec<String>")]
+    pub node_next_hops: Vec<IpAddr>,
     /// Both namespaces as they are, or will be after the stages before this one.
     pub model: Model,
     /// What the wire will be asked, or was asked.

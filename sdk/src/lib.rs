@@ -26,27 +26,30 @@
 mod change;
 mod diff;
 mod facts;
+mod key;
 mod mac;
 mod model;
 mod name;
 mod object;
 mod probe;
 mod project;
+mod route;
 mod settings;
 mod stage;
 
 pub use change::{AddressEdit, Change, Decision, LinkEdit, Proposal, Refusal, RouteMove, VethPair};
 pub use diff::{Edit, Plan, PlannedEdit, diff};
-pub use facts::{Facts, Mode, OtherAttachment, Request};
+pub use facts::{Claim, Facts, Mode, OtherAttachment, Request};
 pub use mac::{Mac, MacPrefix, ParseMacError};
 pub use model::Model;
 pub use name::{ContainerId, InterfaceName, NameError};
-pub use object::{
-    Address, AddressFlags, Device, Family, KnownRoute, KnownRule, Link, LinkFlags, Mark, Neighbour, NextHop, ReplyMark,
-    Route, RouteFlags, RouteKind, Rule, Side, Sysctl, TABLE_LOCAL, TABLE_MAIN,
-};
+pub use key::Key;
+pub use object::{Address, AddressFlags, Device, Family, Link, LinkFlags, Neighbour, ReplyMark, Side, Sysctl};
 pub use probe::{Finding, OnFinding, Outcome, Probe, ProbeKind};
 pub use project::{ProjectError, Projection};
+pub use route::{
+    KnownRoute, KnownRule, Mark, NextHop, Route, RouteFlags, RouteKind, Rule, TABLE_LOCAL, TABLE_MAIN,
+};
 pub use settings::{
     DetectOptions, LogLevel, LogOptions, PolicyRoute, RpFilter, Setting, SettingProblem, Settings, Source,
 };

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Device, KnownRoute, KnownRule, Link, Neighbour, PROTOCOL, ReplyMark, Route, Rule, Side, Sysctl};
+use crate::{Address, Device, KnownRoute, KnownRule, Link, LinkEdit, Neighbour, PROTOCOL, ReplyMark, Route, Rule, Side, Sysctl};
 
 /// Kernel objects of Pod and node, each kind a list in the kernel's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -90,10 +90,29 @@ impl Model {
         }
     }
 
+    pub(crate) fn set_link(&mut self, edit: &LinkEdit) {
+        if let Some(link) = self.link_mut(&edit.device) {
+            link.flags.up = edit.up.unwrap_or(link.flags.up);
+            link.mac = edit.mac.or(link.mac);
+            link.mtu = edit.mtu.unwrap_or(link.mtu);
+            link.transmit_queue = edit.transmit_queue.unwrap_or(link.transmit_queue);
+        }
+    }
+
     /// Adds a route of ours, in place of the one with the same key if that is ours too.
+    ///
+    /// In a table of the node ours is the only route to its destination: whatever stood there, with
+    /// any metric, is a dead Pod's leftover.
     pub(crate) fn set_route(&mut self, route: Route) {
         let flags = crate::RouteFlags { ours: true, planned: true, ..Default::default() };
         let key = route.key();
+        if route.side == Side::Node {
+            self.routes.retain(|known| {
+                let other = &known.route;
+                known.protocol == PROTOCOL && other.key() == key
+                    || (other.side, other.table, other.to) != (route.side, route.table, route.to)
+            });
+        }
         if let Some(known) = self.routes.iter_mut().find(|k| k.route.key() == key && k.protocol == PROTOCOL) {
             known.route = route;
             return;

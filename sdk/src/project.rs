@@ -1,10 +1,10 @@
 //! Projection: how proposals edit the model, so that each stage sees the world as it will be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Address, AddressFlags, Change, Decision, Device, Edit, Facts, KnownRule, Link, LinkFlags, Model, PROTOCOL, Plan,
-    PlannedEdit, Route, RouteFlags, VethPair, diff, diff::Object,
+    Address, AddressFlags, Change, Decision, Device, Edit, Facts, Key, KnownRule, Link, LinkFlags, Model, PROTOCOL,
+    Plan, PlannedEdit, Route, RouteFlags, Side, VethPair, diff,
 };
 
 /// Why a proposal does not fit the model.
@@ -34,6 +34,14 @@ pub enum ProjectError {
         /// The id.
         id: u32,
     },
+    /// A route to the same destination exists in the Pod and is not ours.
+    #[error("stage {stage} proposes a route to {}, but the Pod has the route {route}", route.to)]
+    RouteExists {
+        /// Who proposed it.
+        stage: String,
+        /// The route that is there.
+        route: Box<Route>,
+    },
     /// A setting's value is wrong.
     #[error("stage {stage} proposes {problem}")]
     Setting {
@@ -49,14 +57,15 @@ pub enum ProjectError {
 pub struct Projection {
     observed: Model,
     facts: Facts,
-    reasons: BTreeMap<Object, (String, String)>,
+    reasons: BTreeMap<Key, (String, String)>,
+    restored: BTreeSet<Key>,
     warnings: Vec<String>,
 }
 
 impl Projection {
     /// Begins with what was observed.
     pub fn new(facts: Facts) -> Self {
-        Self { observed: facts.model.clone(), facts, reasons: BTreeMap::new(), warnings: Vec::new() }
+        Self { observed: facts.model.clone(), facts, reasons: BTreeMap::new(), restored: BTreeSet::new(), warnings: Vec::new() }
     }
 
     /// The facts for the next stage.
@@ -99,37 +108,48 @@ impl Projection {
         Plan { edits }
     }
 
+    /// Gives up objects that an earlier ADD made and that no stage asked for any more.
+    pub fn release(&mut self, before: &Model, keys: &BTreeSet<Key>) {
+        self.facts.model.restore(before, keys);
+    }
+
+    /// The keys of all objects that proposals were about, and of those that the kernel would drop by
+    /// itself: together with what they were, the claims of the attachment.
+    pub fn touched(&self) -> BTreeSet<Key> {
+        self.reasons.keys().chain(&self.restored).cloned().collect()
+    }
+
     fn explain(&self, edit: Edit) -> PlannedEdit {
         let (stage, why) = self
             .reasons
-            .get(&edit.object())
+            .get(&edit.key())
             .cloned()
             .unwrap_or_else(|| ("projection".to_owned(), "restores what the kernel drops by itself".to_owned()));
         PlannedEdit { edit, stage, why }
     }
 
-    fn edit(&mut self, stage: &str, change: Change) -> Result<Vec<Object>, ProjectError> {
+    fn edit(&mut self, stage: &str, change: Change) -> Result<Vec<Key>, ProjectError> {
         let model = &mut self.facts.model;
         Ok(match change {
             Change::CreateVeth(pair) => return self.create_veth(stage, pair),
             Change::DeleteLink(device) => {
                 known_link(model, stage, &device)?;
                 model.remove_link(&device);
-                vec![Object::Link(device)]
+                vec![Key::Link(device)]
             }
             Change::SetLink(edit) => {
                 known_link(model, stage, &edit.device)?;
-                if let Some(link) = model.link_mut(&edit.device) {
-                    link.flags.up = edit.up.unwrap_or(link.flags.up);
-                    link.mac = edit.mac.or(link.mac);
-                    link.mtu = edit.mtu.unwrap_or(link.mtu);
-                    link.transmit_queue = edit.transmit_queue.unwrap_or(link.transmit_queue);
+                model.set_link(&edit);
+                if edit.mac.is_some() {
+                    // The kernel flushes the link's neighbours, the permanent ones too (tried).
+                    let flushed = model.neighbours.iter().filter(|n| n.device == edit.device);
+                    self.restored.extend(flushed.map(|n| Key::Neighbour(n.device.clone(), n.ip)));
                 }
-                vec![Object::Link(edit.device)]
+                vec![Key::Link(edit.device)]
             }
             Change::AddAddress(edit) => {
                 known_link(model, stage, &edit.device)?;
-                let object = Object::Address(edit.device.clone(), edit.prefix);
+                let object = Key::Address(edit.device.clone(), edit.prefix);
                 if model.address(&edit.device, edit.prefix).is_none() {
                     let flags = AddressFlags::default();
                     model.addresses.push(Address { device: edit.device, prefix: edit.prefix, gateway: None, flags });
@@ -138,23 +158,31 @@ impl Projection {
             }
             Change::RemoveAddress(edit) => {
                 model.addresses.retain(|a| !(a.device == edit.device && a.prefix == edit.prefix));
-                vec![Object::Address(edit.device, edit.prefix)]
+                vec![Key::Address(edit.device, edit.prefix)]
             }
             Change::AddRoute(route) => {
                 known_hops(model, stage, &route)?;
+                if let Some(foreign) = foreign_in_the_way(model, &route) {
+                    if foreign.next_hops == route.next_hops && foreign.kind == route.kind {
+                        return Ok(Vec::new());
+                    }
+                    let (stage, route) = (stage.to_owned(), Box::new(foreign.clone()));
+                    return Err(ProjectError::RouteExists { stage, route });
+                }
                 let (side, table, to, metric) = route.key();
                 model.set_route(route);
-                vec![Object::Route(side, table, to, metric)]
+                vec![Key::Route(side, table, to, metric)]
             }
             Change::MoveRoute(to) => {
                 let Some(at) = model.routes.iter_mut().find(|known| known.id == to.id) else {
                     return Err(ProjectError::NoRoute { stage: stage.to_owned(), id: to.id });
                 };
+                let from = Key::of_route(at);
                 at.route.table = to.table;
                 at.protocol = PROTOCOL;
                 at.flags = RouteFlags { ours: true, planned: false, ..at.flags };
                 let (side, table, prefix, metric) = at.route.key();
-                vec![Object::Route(side, table, prefix, metric)]
+                vec![from, Key::Route(side, table, prefix, metric)]
             }
             Change::RemoveRoute(id) => {
                 let Some(known) = model.route(id) else {
@@ -162,36 +190,36 @@ impl Projection {
                 };
                 let (side, table, to, metric) = known.route.key();
                 model.routes.retain(|known| known.id != id);
-                vec![Object::Route(side, table, to, metric)]
+                vec![Key::Route(side, table, to, metric)]
             }
             Change::AddRule(rule) => {
                 if !model.has_own_rule(&rule) {
                     model.rules.push(KnownRule { rule: rule.clone(), protocol: PROTOCOL });
                 }
-                vec![Object::Rule(rule)]
+                vec![Key::Rule(rule)]
             }
             Change::RemoveRule(rule) => {
                 model.rules.retain(|known| !(known.rule == rule && known.protocol == PROTOCOL));
-                vec![Object::Rule(rule)]
+                vec![Key::Rule(rule)]
             }
             Change::AddNeighbour(entry) => {
                 known_link(model, stage, &entry.device)?;
-                let object = Object::Neighbour(entry.device.clone(), entry.ip);
+                let object = Key::Neighbour(entry.device.clone(), entry.ip);
                 model.set_neighbour(entry);
                 vec![object]
             }
             Change::RemoveNeighbour(entry) => {
                 model.neighbours.retain(|known| !(known.device == entry.device && known.ip == entry.ip));
-                vec![Object::Neighbour(entry.device, entry.ip)]
+                vec![Key::Neighbour(entry.device, entry.ip)]
             }
             Change::SetSysctl(sysctl) => {
-                let object = Object::Sysctl(sysctl.side, sysctl.key.clone());
+                let object = Key::Sysctl(sysctl.side, sysctl.key.clone());
                 model.set_sysctl(sysctl);
                 vec![object]
             }
             Change::MarkReplies(mark) => {
                 known_link(model, stage, &mark.device)?;
-                let object = Object::Mark(mark.device.clone());
+                let object = Key::Mark(mark.device.clone());
                 if !model.marks.contains(&mark) {
                     model.marks.push(mark);
                 }
@@ -214,14 +242,14 @@ impl Projection {
         })
     }
 
-    fn create_veth(&mut self, stage: &str, pair: VethPair) -> Result<Vec<Object>, ProjectError> {
+    fn create_veth(&mut self, stage: &str, pair: VethPair) -> Result<Vec<Key>, ProjectError> {
         let alias = self.facts.request.alias();
         let (pod, node) = (Device::pod(&pair.pod), Device::node(&pair.node));
         let model = &mut self.facts.model;
         if let Some(known) = model.link(&pod) {
             // The pair is there already, from an earlier attachment or an earlier ADD.
             if known.flags.ours && known.peer.as_deref() == Some(&pair.node) {
-                return Ok(vec![Object::Link(pod)]);
+                return Ok(vec![Key::Link(pod), Key::Link(node)]);
             }
             return Err(ProjectError::LinkExists { stage: stage.to_owned(), device: pod });
         }
@@ -243,7 +271,7 @@ impl Projection {
         };
         model.links.push(end(pod.clone(), pair.pod_mac, Some(pair.node)));
         model.links.push(end(node.clone(), pair.node_mac, None));
-        Ok(vec![Object::Link(pod), Object::Link(node)])
+        Ok(vec![Key::Link(pod), Key::Link(node)])
     }
 }
 
@@ -252,6 +280,12 @@ fn known_link(model: &Model, stage: &str, device: &Device) -> Result<(), Project
         Some(_) => Ok(()),
         None => Err(ProjectError::NoLink { stage: stage.to_owned(), device: device.clone() }),
     }
+}
+
+/// A route of the Pod that is not ours and that the kernel would take for the same.
+fn foreign_in_the_way<'m>(model: &'m Model, route: &Route) -> Option<&'m Route> {
+    let mut routes = model.routes_of(Side::Pod).filter(|known| known.protocol != PROTOCOL);
+    routes.find(|known| known.route.key() == route.key()).map(|known| &known.route)
 }
 
 fn known_hops(model: &Model, stage: &str, route: &Route) -> Result<(), ProjectError> {

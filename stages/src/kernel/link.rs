@@ -185,16 +185,16 @@ pub fn parse(message: RouteNetlinkMessage) -> Option<KernelLink> {
     Some(link)
 }
 
-/// Makes a veth pair: one end in the socket's namespace (the node), the other in `pod`.
+/// Makes a veth pair, both ends up: one in the socket's namespace (the node), the other in `pod`.
 pub fn create_veth(pair: &VethPair, pod: BorrowedFd<'_>) -> Request {
-    let mut peer = LinkMessage::default();
+    let mut peer = raised();
     peer.attributes = vec![
         LinkAttribute::IfName(pair.pod.clone()),
         LinkAttribute::Address(pair.pod_mac.0.to_vec()),
         LinkAttribute::Mtu(pair.mtu),
         LinkAttribute::NetNsFd(pod.as_raw_fd()),
     ];
-    let mut message = LinkMessage::default();
+    let mut message = raised();
     message.attributes = vec![
         LinkAttribute::IfName(pair.node.clone()),
         LinkAttribute::Address(pair.node_mac.0.to_vec()),
@@ -207,6 +207,13 @@ pub fn create_veth(pair: &VethPair, pod: BorrowedFd<'_>) -> Request {
     Request { message: RouteNetlinkMessage::NewLink(message), flags: NLM_F_CREATE | NLM_F_EXCL }
 }
 
+fn raised() -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message
+}
+
 fn addressed(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.interface_family = AddressFamily::Unspec;
@@ -214,8 +221,8 @@ fn addressed(index: u32) -> LinkMessage {
     message
 }
 
-/// Alters a link: every value that is set, and the ifalias when one is given.
-pub fn set(index: u32, edit: &LinkEdit, alias: Option<&str>) -> Request {
+/// Alters a link: every value that is set.
+pub fn set(index: u32, edit: &LinkEdit) -> Request {
     let mut message = addressed(index);
     if let Some(up) = edit.up {
         message.header.change_mask = LinkFlags::Up;
@@ -224,7 +231,13 @@ pub fn set(index: u32, edit: &LinkEdit, alias: Option<&str>) -> Request {
     message.attributes.extend(edit.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
     message.attributes.extend(edit.mtu.map(LinkAttribute::Mtu));
     message.attributes.extend(edit.transmit_queue.map(LinkAttribute::TxQueueLen));
-    message.attributes.extend(alias.map(|alias| LinkAttribute::IfAlias(alias.to_owned())));
+    Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 }
+}
+
+/// Gives a link an ifalias.
+pub fn set_alias(index: u32, alias: &str) -> Request {
+    let mut message = addressed(index);
+    message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
     Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 }
 }
 

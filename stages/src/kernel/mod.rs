@@ -5,9 +5,25 @@
 //! knows a stage, a setting or a policy. What leaves this room are the SDK's values.
 
 pub mod address;
+pub mod directory;
 pub mod link;
 pub mod namespace;
 pub mod neighbour;
 pub mod netlink;
+pub mod nftables;
 pub mod route;
 pub mod rule;
+pub mod sysctl;
+
+/// Runs a test in a network namespace of its own; needs root or `unshare -Urn`.
+#[cfg(test)]
+fn isolated(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        let unshared = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
+        assert_eq!(unshared, Ok(()), "kernel tests need root, or `unshare -Urn`");
+        work();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}

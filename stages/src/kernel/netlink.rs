@@ -5,11 +5,15 @@
 //! matched by its sequence number. The socket belongs to the namespace in which it was opened.
 //!
 //! It is synchronous: the kernel does all the work of a request inside the `send` call, so there is
-//! never anything to wait for.
+//! never anything to wait for. What is said is a type parameter: route messages here, netfilter's in
+//! [`nftables`](super::nftables).
 
-use std::{fmt, io};
+use std::{fmt, io, marker::PhantomData};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NetlinkSerializable,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
@@ -80,48 +84,59 @@ pub enum NetlinkError {
     },
 }
 
+/// A family of messages that one kind of netlink socket carries.
+pub trait Messages: NetlinkSerializable + NetlinkDeserializable + Clone + fmt::Debug {
+    /// The socket's protocol number, `NETLINK_ROUTE` …
+    const PROTOCOL: isize;
+}
+
+impl Messages for RouteNetlinkMessage {
+    const PROTOCOL: isize = NETLINK_ROUTE;
+}
+
 /// A request and its flags beside `NLM_F_REQUEST`.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct Request<M = RouteNetlinkMessage> {
     /// The message.
-    pub message: RouteNetlinkMessage,
+    pub message: M,
     /// `NLM_F_CREATE`, `NLM_F_EXCL` …
     pub flags: u16,
 }
 
 /// The kernel's answer to one request: the objects it showed, or its refusal.
-pub type Answer = Result<Vec<RouteNetlinkMessage>, KernelError>;
+pub type Answer<M = RouteNetlinkMessage> = Result<Vec<M>, KernelError>;
 
 /// A request whose acknowledgement is still out.
-#[derive(Default)]
-struct Pending {
-    objects: Vec<RouteNetlinkMessage>,
+struct Pending<M> {
+    objects: Vec<M>,
     end: Option<Result<(), KernelError>>,
 }
 
-/// A route netlink socket of the namespace in which it was opened.
+/// A netlink socket of the namespace in which it was opened.
 #[derive(Debug)]
-pub struct Netlink {
+pub struct Netlink<M = RouteNetlinkMessage> {
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
+    messages: PhantomData<M>,
 }
 
-impl Netlink {
+impl<M: Messages> Netlink<M> {
     /// Opens a socket in the calling thread's namespace.
     ///
     /// # Errors
     /// The kernel gives no socket.
     pub fn open() -> Result<Self, NetlinkError> {
         let open = || -> io::Result<Socket> {
-            let mut socket = Socket::new(NETLINK_ROUTE)?;
+            let mut socket = Socket::new(M::PROTOCOL)?;
             socket.set_ext_ack(true)?;
             socket.set_cap_ack(true)?;
             socket.set_netlink_get_strict_chk(true)?;
             socket.bind(&SocketAddr::new(0, 0))?;
             Ok(socket)
         };
-        Ok(Self { socket: open().map_err(NetlinkError::Open)?, sequence: 0, buffer: Vec::with_capacity(65536) })
+        let socket = open().map_err(NetlinkError::Open)?;
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(65536), messages: PhantomData })
     }
 
     /// Asks for every object that `message` selects; `what` names them in errors.
@@ -131,10 +146,10 @@ impl Netlink {
     pub fn dump(
         &mut self,
         what: &'static str,
-        message: RouteNetlinkMessage,
-    ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
+        message: M,
+    ) -> Result<Vec<M>, NetlinkError> {
         for _ in 0..DUMP_ATTEMPTS {
-            let first = self.send(std::slice::from_ref(&Request { message: message.clone(), flags: NLM_F_DUMP }))?;
+            let first = self.send([(&message, NLM_F_DUMP)])?;
             let mut objects = Vec::new();
             let mut interrupted = false;
             let mut refused = None;
@@ -174,54 +189,91 @@ impl Netlink {
     ///
     /// # Errors
     /// The conversation itself fails; what was done by then is not known.
-    pub fn transact(&mut self, requests: &[Request]) -> Result<Vec<Answer>, NetlinkError> {
+    pub fn transact(&mut self, requests: &[Request<M>]) -> Result<Vec<Answer<M>>, NetlinkError> {
         let mut answers = Vec::with_capacity(requests.len());
         for batch in requests.chunks(BATCH) {
-            let first = self.send(batch)?;
-            let mut pending: Vec<Pending> = batch.iter().map(|_| Pending::default()).collect();
-            let mut open = batch.len();
-            while open > 0 {
-                self.receive(|header, payload| {
-                    let at = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
-                    let Some(Pending { objects, end }) = pending.get_mut(at) else { return Ok(()) };
-                    match header.message_type {
-                        NLMSG_NOOP => {}
-                        NLMSG_ERROR | NLMSG_DONE if end.is_none() => {
-                            *end = Some(error_of(header, payload).map_or(Ok(()), Err));
-                            open -= 1;
-                        }
-                        NLMSG_ERROR | NLMSG_DONE => {}
-                        _ => objects.push(decode(header, payload)?),
-                    }
-                    Ok(())
-                })?;
-            }
-            answers.extend(pending.into_iter().map(|it| it.end.unwrap_or(Ok(())).map(|()| it.objects)));
+            let first = self.send(batch.iter().map(|request| (&request.message, NLM_F_ACK | request.flags)))?;
+            answers.extend(self.answers(first, batch.len(), |_| false)?);
         }
         Ok(answers)
+    }
+
+    /// Sends requests between the messages that begin and end a transaction: all are done, or none.
+    ///
+    /// # Errors
+    /// The conversation itself fails; what was done by then is not known.
+    pub fn transact_atomically(
+        &mut self,
+        begin: &M,
+        requests: &[Request<M>],
+        end: &M,
+    ) -> Result<Result<(), KernelError>, NetlinkError> {
+        let inner = requests.iter().map(|request| (&request.message, NLM_F_ACK | request.flags));
+        let begun = self.send(std::iter::once((begin, 0)).chain(inner).chain(std::iter::once((end, 0))))?;
+        // The frame is not acknowledged; when the kernel refuses it, nothing in it is answered.
+        let frame = |sequence: u32| sequence == begun;
+        let answers = self.answers(begun.wrapping_add(1), requests.len(), frame)?;
+        Ok(answers.into_iter().collect::<Result<Vec<_>, _>>().map(drop))
+    }
+
+    /// Receives until each of `count` requests from `first` on has ended. A refusal of a message that
+    /// `is_frame` knows ends all of them.
+    fn answers(
+        &mut self,
+        first: u32,
+        count: usize,
+        is_frame: impl Fn(u32) -> bool,
+    ) -> Result<Vec<Answer<M>>, NetlinkError> {
+        let mut pending: Vec<Pending<M>> = (0..count).map(|_| Pending { objects: Vec::new(), end: None }).collect();
+        let mut open = count;
+        while open > 0 {
+            self.receive(|header, payload| {
+                if is_frame(header.sequence_number) {
+                    if let Some(error) = error_of(header, payload) {
+                        pending.iter_mut().for_each(|it| it.end = Some(Err(error.clone())));
+                        open = 0;
+                    }
+                    return Ok(());
+                }
+                let at = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
+                let Some(Pending { objects, end }) = pending.get_mut(at) else { return Ok(()) };
+                match header.message_type {
+                    NLMSG_NOOP => {}
+                    NLMSG_ERROR | NLMSG_DONE if end.is_none() => {
+                        *end = Some(error_of(header, payload).map_or(Ok(()), Err));
+                        open = open.saturating_sub(1);
+                    }
+                    NLMSG_ERROR | NLMSG_DONE => {}
+                    _ => objects.push(decode(header, payload)?),
+                }
+                Ok(())
+            })?;
+        }
+        Ok(pending.into_iter().map(|it| it.end.unwrap_or(Ok(())).map(|()| it.objects)).collect())
     }
 
     /// Asks for one object; a refusal is a value, since "there is none" is often the answer.
     ///
     /// # Errors
     /// The conversation itself fails.
-    pub fn get(&mut self, message: RouteNetlinkMessage) -> Result<Answer, NetlinkError> {
+    pub fn get(&mut self, message: M) -> Result<Answer<M>, NetlinkError> {
         let mut answers = self.transact(&[Request { message, flags: 0 }])?;
         answers.pop().ok_or_else(|| NetlinkError::Decode("no answer".to_owned()))
     }
 
-    /// Writes all requests into one datagram; returns the first one's sequence number.
-    fn send(&mut self, requests: &[Request]) -> Result<u32, NetlinkError> {
+    /// Writes messages, each with its flags, into one datagram; returns the first sequence number.
+    fn send<'m>(&mut self, messages: impl IntoIterator<Item = (&'m M, u16)>) -> Result<u32, NetlinkError>
+    where
+        M: 'm,
+    {
         let first = self.sequence.wrapping_add(1);
         let mut datagram = Vec::with_capacity(1024);
-        for request in requests {
+        for (message, flags) in messages {
             self.sequence = self.sequence.wrapping_add(1);
             let mut header = NetlinkHeader::default();
-            // A dump ends with NLMSG_DONE; everything else ends with an acknowledgement.
-            let ack = if request.flags & NLM_F_DUMP == NLM_F_DUMP { 0 } else { NLM_F_ACK };
-            header.flags = NLM_F_REQUEST | ack | request.flags;
+            header.flags = NLM_F_REQUEST | flags;
             header.sequence_number = self.sequence;
-            let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request.message.clone()));
+            let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message.clone()));
             message.finalize();
             let start = datagram.len();
             datagram.resize(start + message.buffer_len(), 0);
@@ -280,9 +332,8 @@ fn header_of(bytes: &[u8]) -> Option<NetlinkHeader> {
     Some(header)
 }
 
-fn decode(header: &NetlinkHeader, payload: &[u8]) -> Result<RouteNetlinkMessage, NetlinkError> {
-    use netlink_packet_core::NetlinkDeserializable;
-    RouteNetlinkMessage::deserialize(header, payload).map_err(|error| NetlinkError::Decode(error.to_string()))
+fn decode<M: Messages>(header: &NetlinkHeader, payload: &[u8]) -> Result<M, NetlinkError> {
+    M::deserialize(header, payload).map_err(|error| NetlinkError::Decode(error.to_string()))
 }
 
 /// The refusal in an `NLMSG_ERROR` or `NLMSG_DONE`; absent for an acknowledgement.
@@ -333,7 +384,7 @@ mod tests {
 
     #[test]
     fn answers_are_matched_and_refusals_keep_their_text() {
-        let mut netlink = Netlink::open().unwrap();
+        let mut netlink: Netlink = Netlink::open().unwrap();
         let ask = |name| Request { message: link(name), flags: 0 };
         let answers = netlink.transact(&[ask("lo"), ask("nonexistent"), ask("lo")]).unwrap();
         assert_eq!(answers.len(), 3);
@@ -344,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_dump_shows_the_loopback() {
-        let mut netlink = Netlink::open().unwrap();
+        let mut netlink: Netlink = Netlink::open().unwrap();
         let links = netlink.dump("links", RouteNetlinkMessage::GetLink(LinkMessage::default())).unwrap();
         let named = |message: &RouteNetlinkMessage| match message {
             RouteNetlinkMessage::NewLink(link) => link.attributes.contains(&LinkAttribute::IfName("lo".to_owned())),

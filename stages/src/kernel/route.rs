@@ -60,8 +60,7 @@ fn route_of(answer: RouteNetlinkMessage) -> Option<RouteMessage> {
     }
 }
 
-/// The question which route the kernel takes to `to`, optionally out of one link.
-pub fn question(to: IpAddr, out: Option<u32>, flags: KernelFlags) -> RouteNetlinkMessage {
+fn question(to: IpAddr, out: Option<u32>, flags: KernelFlags) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = kernel_family(Family::of(to));
     message.header.destination_prefix_length = if to.is_ipv4() { 32 } else { 128 };
@@ -91,15 +90,34 @@ pub struct Way {
 /// # Errors
 /// The conversation fails; "no route" is an answer.
 pub fn way(netlink: &mut Netlink, to: IpAddr, out: Option<u32>) -> Result<Result<Way, KernelError>, NetlinkError> {
-    let answer = netlink.get(question(to, out, KernelFlags::LookupTable))?;
-    Ok(answer.map(|messages| {
-        let found = messages.into_iter().find_map(route_of);
-        way_of(&found.unwrap_or_default())
-    }))
+    Ok(netlink.get(way_question(to, out))?.map(|messages| way_in(&messages)))
 }
 
-/// Reads a way out of the kernel's answer.
-pub fn way_of(message: &RouteMessage) -> Way {
+/// The question which way a packet to `to` takes, optionally out of one link.
+pub fn way_question(to: IpAddr, out: Option<u32>) -> RouteNetlinkMessage {
+    question(to, out, KernelFlags::LookupTable)
+}
+
+/// The question for the route itself that a packet to `to` takes, with all its next hops.
+pub fn match_question(to: IpAddr) -> RouteNetlinkMessage {
+    question(to, None, KernelFlags::LookupTable | KernelFlags::FibMatch)
+}
+
+/// The way in the kernel's answer.
+pub fn way_in(answer: &[RouteNetlinkMessage]) -> Way {
+    let found = answer.iter().find_map(|message| match message {
+        RouteNetlinkMessage::NewRoute(route) => Some(way_of(route)),
+        _ => None,
+    });
+    found.unwrap_or_else(|| way_of(&RouteMessage::default()))
+}
+
+/// The route in the kernel's answer.
+pub fn route_in(answer: Vec<RouteNetlinkMessage>) -> Option<RouteMessage> {
+    answer.into_iter().find_map(route_of)
+}
+
+fn way_of(message: &RouteMessage) -> Way {
     let mut way = Way {
         table: table_of(message),
         link: None,
@@ -153,6 +171,16 @@ fn gateway_of(attributes: &[RouteAttribute]) -> Option<IpAddr> {
         RouteAttribute::Via(RouteVia::Inet6(v6)) => Some(IpAddr::V6(*v6)),
         _ => None,
     })
+}
+
+/// The numbers of the links that a route leaves by.
+pub fn links_of(message: &RouteMessage) -> Vec<u32> {
+    let of = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Oif(index) => vec![*index],
+        RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
+        _ => Vec::new(),
+    };
+    message.attributes.iter().flat_map(of).collect()
 }
 
 /// The SDK's view of an observed route.

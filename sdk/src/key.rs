@@ -1,0 +1,189 @@
+//! What tells kernel objects apart, and the parts of a model that a set of keys selects.
+//!
+//! Attribution, claims, undo and drift reports all speak of objects by their key.
+
+use std::{collections::BTreeSet, fmt, net::IpAddr};
+
+use ipnet::IpNet;
+
+use crate::{Device, KnownRoute, LinkEdit, Model, PROTOCOL, Rule, Side, model::interface_of};
+
+/// The identity of a kernel object, without its state.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// A link.
+    Link(Device),
+    /// An address of a link.
+    Address(Device, IpNet),
+    /// A route by side, table, destination and effective metric.
+    Route(Side, u32, IpNet, u32),
+    /// A rule; it has no state beside its identity.
+    Rule(Rule),
+    /// A permanent neighbour of a link.
+    Neighbour(Device, IpAddr),
+    /// A kernel parameter.
+    Sysctl(Side, String),
+    /// The reply mark of a link.
+    Mark(Device),
+}
+
+impl Key {
+    /// The key of a route.
+    pub fn of_route(known: &KnownRoute) -> Self {
+        let (side, table, to, metric) = known.route.key();
+        Self::Route(side, table, to, metric)
+    }
+
+    /// The namespace in which the object lives.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Link(device) | Self::Address(device, _) | Self::Neighbour(device, _) | Self::Mark(device) => {
+                device.side
+            }
+            Self::Route(side, ..) | Self::Sysctl(side, _) => *side,
+            Self::Rule(rule) => rule.side,
+        }
+    }
+
+    /// True for an object that attachments of several containers share: a rule of the node.
+    pub fn is_shared_on_node(&self) -> bool {
+        matches!(self, Self::Rule(rule) if rule.side == Side::Node)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(device) => write!(f, "link {device}"),
+            Self::Address(device, prefix) => write!(f, "address {prefix} on {device}"),
+            Self::Route(side, table, to, metric) => write!(f, "{side} route {to} metric {metric} in table {table}"),
+            Self::Rule(rule) => write!(f, "{} rule {rule}", rule.side),
+            Self::Neighbour(device, ip) => write!(f, "neighbour {ip} on {device}"),
+            Self::Sysctl(side, key) => write!(f, "{side} sysctl {key}"),
+            Self::Mark(device) => write!(f, "reply mark of {device}"),
+        }
+    }
+}
+
+impl Model {
+    /// The keys of all objects that can be ours: links, addresses, neighbours, parameters and marks,
+    /// and those routes and rules that carry our protocol number.
+    pub fn own_keys(&self) -> BTreeSet<Key> {
+        let mut keys = BTreeSet::new();
+        keys.extend(self.links.iter().map(|link| Key::Link(link.device.clone())));
+        keys.extend(self.addresses.iter().map(|a| Key::Address(a.device.clone(), a.prefix)));
+        keys.extend(self.routes.iter().filter(|known| known.protocol == PROTOCOL).map(Key::of_route));
+        let own = self.rules.iter().filter(|known| known.protocol == PROTOCOL);
+        keys.extend(own.map(|known| Key::Rule(known.rule.clone())));
+        keys.extend(self.neighbours.iter().map(|n| Key::Neighbour(n.device.clone(), n.ip)));
+        keys.extend(self.sysctls.iter().map(|s| Key::Sysctl(s.side, s.key.clone())));
+        keys.extend(self.marks.iter().map(|mark| Key::Mark(mark.device.clone())));
+        keys
+    }
+
+    /// The objects with these keys and nothing else.
+    #[must_use]
+    pub fn restricted(&self, keys: &BTreeSet<Key>) -> Self {
+        let mut part = self.clone();
+        part.retain(|key| keys.contains(key));
+        part
+    }
+
+    /// The objects with other keys.
+    #[must_use]
+    pub fn without(&self, keys: &BTreeSet<Key>) -> Self {
+        let mut part = self.clone();
+        part.retain(|key| !keys.contains(key));
+        part
+    }
+
+    /// Takes in the objects of another model, which must have other keys.
+    pub fn extend(&mut self, other: Self) {
+        self.links.extend(other.links);
+        self.addresses.extend(other.addresses);
+        self.routes.extend(other.routes);
+        self.rules.extend(other.rules);
+        self.neighbours.extend(other.neighbours);
+        self.sysctls.extend(other.sysctls);
+        self.marks.extend(other.marks);
+    }
+
+    /// Brings the objects with these keys back to what `before` says of them.
+    ///
+    /// An object that `before` does not have goes, and with a link all that hangs on it; one that it
+    /// has returns, unless its link goes. Parameters of which `before` knows nothing stay.
+    pub fn restore(&mut self, before: &Self, keys: &BTreeSet<Key>) {
+        let gone: Vec<Device> = self.links_gone(before, keys);
+        for key in keys {
+            match key {
+                Key::Link(device) => match before.link(device) {
+                    None => self.remove_link(device),
+                    Some(old) => self.set_link(&LinkEdit {
+                        device: device.clone(),
+                        up: Some(old.flags.up),
+                        mac: old.mac,
+                        mtu: Some(old.mtu),
+                        transmit_queue: Some(old.transmit_queue),
+                    }),
+                },
+                Key::Sysctl(side, name) => {
+                    let is_gone = gone.iter().any(|link| link.side == *side && link.name == interface_of(name));
+                    if let (Some(value), false) = (before.sysctl(*side, name), is_gone) {
+                        let value = value.to_owned();
+                        self.set_sysctl(crate::Sysctl { side: *side, key: name.clone(), value });
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut old = before.restricted(keys);
+        old.links.clear();
+        old.sysctls.clear();
+        old.retain_off_links(&gone);
+        let is_released = |key: Key| keys.contains(&key);
+        self.addresses.retain(|a| !is_released(Key::Address(a.device.clone(), a.prefix)));
+        self.neighbours.retain(|n| !is_released(Key::Neighbour(n.device.clone(), n.ip)));
+        self.marks.retain(|mark| !is_released(Key::Mark(mark.device.clone())));
+        self.routes.retain(|known| known.protocol != PROTOCOL || !is_released(Key::of_route(known)));
+        self.rules.retain(|known| known.protocol != PROTOCOL || !is_released(Key::Rule(known.rule.clone())));
+        old.routes.retain(|known| !self.routes.iter().any(|now| now.same(known)));
+        old.rules.retain(|known| !self.rules.contains(known));
+        self.extend(old);
+    }
+
+    /// The links that go when these keys are brought back to `before`, with their other ends.
+    fn links_gone(&self, before: &Self, keys: &BTreeSet<Key>) -> Vec<Device> {
+        let mut gone = Vec::new();
+        for key in keys {
+            if let Key::Link(device) = key
+                && before.link(device).is_none()
+            {
+                gone.push(device.clone());
+                gone.extend(self.link(device).and_then(|link| link.peer.clone()).map(Device::node));
+            }
+        }
+        gone
+    }
+
+    /// Keeps only objects that do not hang on one of these links.
+    fn retain_off_links(&mut self, gone: &[Device]) {
+        self.addresses.retain(|address| !gone.contains(&address.device));
+        self.neighbours.retain(|entry| !gone.contains(&entry.device));
+        self.marks.retain(|mark| !gone.contains(&mark.device));
+        self.routes.retain(|known| {
+            let side = known.route.side;
+            let names = known.route.next_hops.iter().filter_map(|hop| hop.device.clone());
+            !names.map(|name| Device { side, name }).any(|device| gone.contains(&device))
+        });
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&Key) -> bool) {
+        self.links.retain(|link| keep(&Key::Link(link.device.clone())));
+        self.addresses.retain(|address| keep(&Key::Address(address.device.clone(), address.prefix)));
+        self.routes.retain(|known| keep(&Key::of_route(known)));
+        self.rules.retain(|known| keep(&Key::Rule(known.rule.clone())));
+        self.neighbours.retain(|entry| keep(&Key::Neighbour(entry.device.clone(), entry.ip)));
+        self.sysctls.retain(|sysctl| keep(&Key::Sysctl(sysctl.side, sysctl.key.clone())));
+        self.marks.retain(|mark| keep(&Key::Mark(mark.device.clone())));
+    }
+}

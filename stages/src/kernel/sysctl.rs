@@ -1,0 +1,94 @@
+//! Kernel parameters below `/proc/sys/net`, of the calling thread's network namespace.
+//!
+//! `/proc/sys/net` shows the namespace of whoever opens the file, so callers run inside
+//! [`Namespace::enter`](super::namespace::Namespace::enter).
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    path::PathBuf,
+};
+
+/// Longer values than any parameter of `net` has.
+const LONGEST_BYTES: u64 = 4096;
+
+/// Why a kernel parameter could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SysctlError {
+    /// The name does not lead to a parameter of the network.
+    #[error("{0:?} is not the name of a network parameter")]
+    Key(String),
+    /// The kernel refused.
+    #[error("cannot {verb} sysctl {key}: {source}")]
+    Io {
+        /// `read` or `write`.
+        verb: &'static str,
+        /// The parameter.
+        key: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl SysctlError {
+    /// True for a parameter that is not there (any more), such as one of a deleted interface.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+fn path_of(key: &str) -> Result<PathBuf, SysctlError> {
+    let mut parts = key.split('/');
+    let is_of_net = parts.next() == Some("net");
+    let is_plain = parts.all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\0'));
+    match is_of_net && is_plain && key.len() > "net/".len() {
+        true => Ok(PathBuf::from(format!("/proc/sys/{key}"))),
+        false => Err(SysctlError::Key(key.to_owned())),
+    }
+}
+
+/// The value, without the line end; absent when there is no such parameter.
+///
+/// # Errors
+/// The name is not one of `net/…`, or the kernel refuses.
+pub fn read(key: &str) -> Result<Option<String>, SysctlError> {
+    let failed = |source| SysctlError::Io { verb: "read", key: key.to_owned(), source };
+    let mut file = match File::open(path_of(key)?) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(failed)?,
+    };
+    let mut text = String::new();
+    (&mut file).take(LONGEST_BYTES).read_to_string(&mut text).map_err(failed)?;
+    Ok(Some(text.trim_end().to_owned()))
+}
+
+/// Writes a value.
+///
+/// # Errors
+/// The name is not one of `net/…`, there is no such parameter, or the kernel refuses the value.
+pub fn write(key: &str, value: &str) -> Result<(), SysctlError> {
+    let failed = |source| SysctlError::Io { verb: "write", key: key.to_owned(), source };
+    let mut file = OpenOptions::new().write(true).open(path_of(key)?).map_err(failed)?;
+    file.write_all(value.as_bytes()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_the_network() {
+        for bad in ["", "net", "net/", "kernel/hostname", "net/../kernel/hostname", "/net/core", "net//core", "net/./a"] {
+            assert!(matches!(read(bad), Err(SysctlError::Key(_))), "{bad:?}");
+            assert!(matches!(write(bad, "1"), Err(SysctlError::Key(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_read_and_an_absent_one_is_none() {
+        let value = read("net/ipv4/conf/all/rp_filter").unwrap().unwrap();
+        assert!(value.parse::<u8>().is_ok(), "{value:?}");
+        assert_eq!(read("net/ipv4/conf/no-such-link/rp_filter").unwrap(), None);
+        assert!(write("net/ipv4/conf/no-such-link/rp_filter", "0").unwrap_err().is_absent());
+    }
+}

@@ -1,0 +1,157 @@
+//! The first phase: reads the Pod's and the node's kernel state once, into one [`Model`].
+//!
+//! The Pod is read whole, since it is small. Of the node only what this attachment needs is asked,
+//! so the cost does not grow with what else the node holds: its addresses are dumped, links are then
+//! asked by number, and routes are looked up rather than listed. Nothing here decides anything.
+
+mod node;
+mod pod;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use coordinator_sdk::{ContainerId, Model, Side};
+use ipnet::IpNet;
+use netlink_packet_route::route::RouteMessage;
+
+use crate::kernel::{
+    link::LinkNames,
+    namespace::{Namespace, NamespaceError},
+    netlink::{Netlink, NetlinkError},
+    nftables::NftError,
+    sysctl::SysctlError,
+};
+
+/// Why the kernel's state could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// The Pod's namespace cannot be entered.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    /// Route netlink failed on one side.
+    #[error("cannot observe the {side}")]
+    Netlink {
+        /// Where.
+        side: Side,
+        /// Why.
+        source: NetlinkError,
+    },
+    /// The Pod's nftables could not be read.
+    #[error("cannot observe the pod's nftables")]
+    Nftables(#[from] NftError),
+    /// A kernel parameter of the Pod could not be read.
+    #[error("cannot observe the pod's sysctls")]
+    Sysctl(#[from] SysctlError),
+    /// A namespace holds more objects than a Pod has use for.
+    #[error("the pod has {found} {what}, more than the {most} that are looked at")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: usize,
+        /// The bound.
+        most: usize,
+    },
+}
+
+/// An address of the attached interface as `prevResult` gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResultAddress {
+    /// Address and prefix length.
+    pub prefix: IpNet,
+    /// Its gateway, when one is named.
+    pub gateway: Option<IpAddr>,
+}
+
+/// What is asked of the kernel.
+#[derive(Debug)]
+pub struct Question<'q> {
+    /// Whose attachment it is; the ifalias of its links begins with it.
+    pub container: &'q ContainerId,
+    /// The attached interface.
+    pub attached: &'q str,
+    /// The Pod's first interface.
+    pub first: &'q str,
+    /// The node's end of the Pod's veth pair, present or not.
+    pub node_veth: &'q str,
+    /// The addresses in `prevResult`.
+    pub results: &'q [ResultAddress],
+    /// The node's table with the routes to Pods.
+    pub host_rule_table: u32,
+    /// Sources of the node's routes to the Pod that an earlier ADD recorded: once our own route
+    /// stands, the kernel no longer shows them.
+    pub route_sources: &'q [IpAddr],
+    /// Also list the node's table and rules, which costs more the more Pods it has.
+    pub depth: Depth,
+}
+
+/// How much of the node is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What an ADD on a tidy node needs.
+    Lookup,
+    /// The node's table and its rules too: something unexpected stood in the way.
+    List,
+}
+
+/// A netlink socket of one side and the numbers of the links seen there.
+#[derive(Debug)]
+pub struct SideSocket {
+    /// The socket.
+    pub netlink: Netlink,
+    /// Numbers and names.
+    pub names: LinkNames,
+}
+
+impl SideSocket {
+    /// Opens a socket in the calling thread's namespace.
+    ///
+    /// # Errors
+    /// As [`Netlink::open`].
+    pub fn open() -> Result<Self, NetlinkError> {
+        Ok(Self { netlink: Netlink::open()?, names: LinkNames::default() })
+    }
+}
+
+/// What was read, with what apply needs to act on it.
+#[derive(Debug)]
+pub struct Observation {
+    /// Both sides.
+    pub model: Model,
+    /// The kernel's own messages of the Pod's routes, by id: a move replays them.
+    pub raw_routes: BTreeMap<u32, RouteMessage>,
+    /// The sources of the node's routes to the Pod.
+    pub route_sources: Vec<IpAddr>,
+    /// The routers of the node's default routes.
+    pub node_next_hops: Vec<IpAddr>,
+    /// The Pod's socket.
+    pub pod: SideSocket,
+    /// The node's socket.
+    pub node: SideSocket,
+}
+
+/// Reads both sides. The calling thread is in the node's namespace.
+///
+/// # Errors
+/// The kernel refuses, or the Pod holds absurdly many objects.
+pub fn observe(pod: &Namespace, question: &Question<'_>) -> Result<Observation, ObserveError> {
+    let node_namespace = Namespace::current()?;
+    let mut view = pod.enter(|| pod::read(question, &node_namespace))??;
+    let on_node = |source| ObserveError::Netlink { side: Side::Node, source };
+    let mut node = SideSocket::open().map_err(on_node)?;
+    let seen = node::read(&mut node, question, &mut view).map_err(on_node)?;
+    let mut model = view.model;
+    model.extend(seen.model);
+    Ok(Observation {
+        model,
+        raw_routes: view.raw_routes,
+        route_sources: seen.route_sources,
+        node_next_hops: seen.next_hops,
+        pod: view.socket,
+        node,
+    })
+}
+
+/// The beginning of the ifalias of every link that belongs to a container.
+pub fn alias_prefix(container: &ContainerId) -> String {
+    format!("coordinator:{}/", container.prefix(64))
+}

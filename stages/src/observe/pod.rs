@@ -1,0 +1,145 @@
+//! The Pod's side: everything in its namespace that routing depends on.
+
+use std::{collections::BTreeMap, os::fd::AsFd};
+
+use coordinator_sdk::{
+    Address, Device, Family, Link, LinkFlags, Model, Neighbour, POD_VETH, REPLY_TABLE, ReplyMark, Side,
+    Sysctl, TABLE_LOCAL,
+};
+use netlink_packet_route::route::RouteMessage;
+
+use super::{ObserveError, Question, SideSocket, alias_prefix};
+use crate::kernel::{
+    address,
+    link::{self, KernelLink},
+    namespace::Namespace,
+    neighbour, nftables::Nftables, route, rule, sysctl,
+};
+
+/// More objects of one kind than any Pod has use for: its owner can write anything there.
+const MOST: usize = 4096;
+
+/// What the Pod's thread brings home.
+pub(super) struct PodView {
+    pub(super) socket: SideSocket,
+    pub(super) model: Model,
+    pub(super) raw_routes: BTreeMap<u32, RouteMessage>,
+    /// The Pod's links whose other end or lower device has this number on the node.
+    pub(super) on_node: Vec<(Device, u32)>,
+}
+
+/// Reads the calling thread's namespace as the Pod's.
+pub(super) fn read(question: &Question<'_>, node: &Namespace) -> Result<PodView, ObserveError> {
+    let in_pod = |source| ObserveError::Netlink { side: Side::Pod, source };
+    let mut socket = SideSocket::open().map_err(in_pod)?;
+    let mut model = Model::default();
+    let mut raw_routes = BTreeMap::new();
+
+    let links = bounded("links", link::list(&mut socket.netlink).map_err(in_pod)?)?;
+    let has_lower_elsewhere = links.iter().any(|link| link.lower_namespace.is_some());
+    let node_id = match has_lower_elsewhere {
+        true => link::namespace_id(&mut socket.netlink, node.as_fd()).map_err(in_pod)?,
+        false => None,
+    };
+    let mut on_node = Vec::new();
+    for seen in &links {
+        socket.names.insert(seen.index, &seen.name);
+        let device = Device::pod(&seen.name);
+        if let (Some(lower), Some(id)) = (seen.lower, seen.lower_namespace)
+            && Some(id) == node_id
+        {
+            on_node.push((device.clone(), lower));
+        }
+        model.links.push(link_of(seen, device, question));
+    }
+
+    for seen in bounded("addresses", address::list(&mut socket.netlink).map_err(in_pod)?)? {
+        let Some(name) = socket.names.name(seen.index) else { continue };
+        let device = Device::pod(name);
+        let result = question.results.iter().find(|result| {
+            device.name == question.attached && result.prefix.addr() == seen.prefix.addr()
+        });
+        let mut flags = seen.flags;
+        flags.from_result = result.is_some();
+        let gateway = result.and_then(|result| result.gateway);
+        model.addresses.push(Address { device, prefix: seen.prefix, gateway, flags });
+    }
+
+    let is_used = |family| {
+        let mut addresses = model.addresses.iter();
+        addresses.any(|a| a.is_global() && Family::of(a.ip()) == family)
+    };
+    let families: Vec<Family> = Family::ALL.into_iter().filter(|family| is_used(*family)).collect();
+    for family in families {
+        let messages = bounded("routes", route::list(&mut socket.netlink, family, None).map_err(in_pod)?)?;
+        for message in messages {
+            let id = u32::try_from(model.routes.len()).unwrap_or(u32::MAX);
+            let known = route::known(&message, id, Side::Pod, &socket.names);
+            if known.route.table != TABLE_LOCAL {
+                model.routes.push(known);
+                raw_routes.insert(id, message);
+            }
+        }
+        model.rules.extend(bounded("rules", rule::list(&mut socket.netlink, Side::Pod, family).map_err(in_pod)?)?);
+    }
+
+    for name in [POD_VETH, question.attached] {
+        let Some(index) = socket.names.index(name) else { continue };
+        let entries = bounded("neighbours", neighbour::list(&mut socket.netlink, index).map_err(in_pod)?)?;
+        let device = Device::pod(name);
+        model.neighbours.extend(entries.into_iter().map(|(ip, mac)| Neighbour { device: device.clone(), ip, mac }));
+    }
+
+    read_sysctls(&links, question, &mut model)?;
+    let marks = Nftables::open()?.observe()?;
+    let table = REPLY_TABLE;
+    model.marks.extend(marks.into_iter().map(|(name, bit)| ReplyMark { device: Device::pod(name), bit, table }));
+    Ok(PodView { socket, model, raw_routes, on_node })
+}
+
+fn bounded<T>(what: &'static str, items: Vec<T>) -> Result<Vec<T>, ObserveError> {
+    let found = items.len();
+    if found > MOST { Err(ObserveError::TooMany { what, found, most: MOST }) } else { Ok(items) }
+}
+
+fn link_of(seen: &KernelLink, device: Device, question: &Question<'_>) -> Link {
+    let is_ours = seen.alias.as_deref().is_some_and(|alias| alias.starts_with(&alias_prefix(question.container)));
+    Link {
+        kind: seen.kind.clone(),
+        mac: seen.mac,
+        permanent_mac: seen.permanent_mac,
+        mtu: seen.mtu,
+        min_mtu: seen.min_mtu,
+        max_mtu: seen.max_mtu,
+        transmit_queue: seen.transmit_queue,
+        flags: LinkFlags {
+            up: seen.up,
+            carrier: seen.carrier,
+            noarp: seen.noarp,
+            attached: seen.name == question.attached,
+            first: seen.name == question.first,
+            ours: is_ours,
+        },
+        pci: seen.parent_device.clone(),
+        alias: seen.alias.clone(),
+        ..Link::named(device)
+    }
+}
+
+/// Reads what the sysctls stage may write, so that a failed ADD can write it back.
+fn read_sysctls(links: &[KernelLink], question: &Question<'_>, model: &mut Model) -> Result<(), ObserveError> {
+    let mut keys = vec!["net/ipv4/conf/all/src_valid_mark".to_owned()];
+    let scopes = ["all", "default"].into_iter().chain(links.iter().filter(|l| !l.loopback).map(|l| l.name.as_str()));
+    keys.extend(scopes.map(|scope| format!("net/ipv4/conf/{scope}/rp_filter")));
+    for name in [question.attached, POD_VETH] {
+        if links.iter().any(|link| link.name == name) {
+            keys.push(format!("net/ipv6/conf/{name}/disable_ipv6"));
+        }
+    }
+    for key in keys {
+        if let Some(value) = sysctl::read(&key)? {
+            model.sysctls.push(Sysctl { side: Side::Pod, key, value });
+        }
+    }
+    Ok(())
+}
