@@ -129,18 +129,21 @@ impl Edit {
             // Removal begins on the node: a Pod that has gone away must not stand in the way.
             Self::RemoveRule(_) => (1 - node, 0),
             Self::UnmarkReplies(_) => (1 - node, 1),
-            Self::RemoveRoute(_) => (1 - node, 2),
-            Self::RemoveNeighbour(_) => (1 - node, 3),
-            Self::RemoveAddress(_) => (1 - node, 4),
+            Self::RemoveRoute(known) => (1 - node, 3 - u8::from(known.route.has_gateway())),
+            Self::RemoveNeighbour(_) => (1 - node, 4),
+            Self::RemoveAddress(_) => (1 - node, 5),
             Self::DeleteLink { .. } => (2, 0),
             Self::CreateVeth { .. } => (3, 0),
             Self::SetLink { .. } => (4 + node, 0),
             Self::SetSysctl { .. } => (4 + node, 1),
             Self::AddAddress(_) => (4 + node, 2),
             Self::AddNeighbour { .. } => (4 + node, 3),
-            Self::AddRoute(_) | Self::MoveRoute { .. } => (4 + node, 4),
-            Self::AddRule(_) => (4 + node, 5),
-            Self::MarkReplies(_) => (4 + node, 6),
+            // A router is reached by a route without one.
+            Self::AddRoute(known) | Self::MoveRoute { route: known, .. } => {
+                (4 + node, 4 + u8::from(known.route.has_gateway()))
+            }
+            Self::AddRule(_) => (4 + node, 6),
+            Self::MarkReplies(_) => (4 + node, 7),
         }
     }
 }
@@ -284,7 +287,7 @@ fn neighbour_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str
 }
 
 fn route_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str) -> bool, edits: &mut Vec<Edit>) {
-        let mut moved = Vec::new();
+    let mut moved = Vec::new();
     for known in &after.routes {
         if before.routes.iter().any(|now| now.same(known)) {
             continue;

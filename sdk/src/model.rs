@@ -104,6 +104,7 @@ impl Model {
     /// In a table of the node ours is the only route to its destination: whatever stood there, with
     /// any metric, is a dead Pod's leftover.
     pub(crate) fn set_route(&mut self, route: Route) {
+        let route = route.normal();
         let flags = crate::RouteFlags { ours: true, planned: true, ..Default::default() };
         let key = route.key();
         if route.side == Side::Node {

@@ -97,12 +97,27 @@ impl Route {
 
     /// What the kernel tells routes apart by: side, table, destination and metric.
     pub fn key(&self) -> (Side, u32, IpNet, u32) {
-        let default = if self.to.addr().is_ipv4() { 0 } else { 1024 };
-        let metric = match (self.metric, self.family()) {
-            (None | Some(0), Family::Ipv6) => default,
-            (metric, _) => metric.unwrap_or(default),
-        };
+        let metric = self.metric.filter(|metric| *metric != 0).unwrap_or(self.default_metric());
         (self.side, self.table, self.to.trunc(), metric)
+    }
+
+    /// The one form of all that mean the same to the kernel: no host bits, and no metric that it would
+    /// choose itself.
+    #[must_use]
+    pub fn normal(mut self) -> Self {
+        let default = self.default_metric();
+        self.metric = self.metric.filter(|metric| *metric != 0 && *metric != default);
+        self.to = self.to.trunc();
+        self
+    }
+
+    fn default_metric(&self) -> u32 {
+        if self.to.addr().is_ipv4() { 0 } else { 1024 }
+    }
+
+    /// True when a next hop is a router, which must be reachable by another route.
+    pub fn has_gateway(&self) -> bool {
+        self.next_hops.iter().any(|hop| hop.gateway.is_some())
     }
 }
 

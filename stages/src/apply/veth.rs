@@ -13,7 +13,7 @@ use crate::{
     observe::SideSocket,
 };
 
-/// Makes the pair and gives both ends their ifalias.
+/// Makes the pair and claims both ends by their ifalias.
 ///
 /// One datagram makes it and asks for it: the node's end names the number of the Pod's end.
 pub(super) fn create(
@@ -36,8 +36,8 @@ pub(super) fn create(
     };
     node.names.insert(index, &pair.node);
     pod.socket.names.insert(peer, &pair.pod);
-    accepted(node.netlink.transact(&[link::set_alias(index, alias)])?.pop())?;
-    accepted(pod.socket.netlink.transact(&[link::set_alias(peer, alias)])?.pop())
+    accepted(node.netlink.transact(&[link::claim(index, alias)])?.pop())?;
+    accepted(pod.socket.netlink.transact(&[link::claim(peer, alias)])?.pop())
 }
 
 /// Deletes a link whose ifalias is the recorded one, or that was made but not yet given it.

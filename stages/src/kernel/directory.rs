@@ -98,11 +98,11 @@ pub struct Lock {
 }
 
 impl Directory {
-    /// Opens the directory, made when it is missing, after checking that it is ours alone.
+    /// Opens the directory, made when it is missing, after checking that only we can write into it.
     ///
     /// # Errors
     /// It cannot be made or opened, is a link, or others own it or could write into it.
-    pub fn open_private(path: &Path) -> Result<Self, DirectoryError> {
+    pub fn open_guarded(path: &Path) -> Result<Self, DirectoryError> {
         let failed = |verb| move |errno: Errno| io_error(verb, path, errno);
         match mkdirat(AT_FDCWD, path, PRIVATE) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -114,10 +114,20 @@ impl Directory {
         if stat.st_uid != geteuid().as_raw() || mode & 0o022 != 0 {
             return Err(DirectoryError::Foreign { path: path.to_owned(), owner: stat.st_uid, mode });
         }
-        if mode & 0o077 != 0 {
-            fchmodat(&fd, ".", PRIVATE, FchmodatFlags::FollowSymlink).map_err(failed("protect"))?;
-        }
         Ok(Self { file: File::from(fd), path: path.to_owned() })
+    }
+
+    /// As [`Directory::open_guarded`], and closes it to everybody else's eyes.
+    ///
+    /// # Errors
+    /// As [`Directory::open_guarded`].
+    pub fn open_private(path: &Path) -> Result<Self, DirectoryError> {
+        let directory = Self::open_guarded(path)?;
+        let failed = |errno| io_error("protect", path, errno);
+        if fstat(&directory.file).map_err(failed)?.st_mode & 0o077 != 0 {
+            fchmodat(&directory.file, ".", PRIVATE, FchmodatFlags::FollowSymlink).map_err(failed)?;
+        }
+        Ok(directory)
     }
 
     /// Where it is, for messages.
@@ -213,6 +223,27 @@ impl Directory {
         let written = File::from(fd).write_all(text.as_bytes());
         written.map_err(|source| DirectoryError::Io { verb: "write", path: path.clone(), source })?;
         renameat(&self.file, draft.as_str(), &self.file, name).map_err(failed)
+    }
+
+    /// Opens the file called `name` to write at its end; made when it is missing, for us alone.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is a link.
+    pub fn append(&self, name: &str) -> Result<File, DirectoryError> {
+        let path = self.beneath(name)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let fd = openat(&self.file, name, flags | OFlag::O_NONBLOCK, Mode::S_IRUSR | Mode::S_IWUSR);
+        fd.map(File::from).map_err(|errno| io_error("append to", &path, errno))
+    }
+
+    /// Gives the file called `from` another name.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be renamed.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), DirectoryError> {
+        let path = self.beneath(from)?;
+        self.beneath(to)?;
+        renameat(&self.file, from, &self.file, to).map_err(|errno| io_error("rename", &path, errno))
     }
 
     /// Removes the file called `name`, and a draft of it that a killed process left.

@@ -185,16 +185,16 @@ pub fn parse(message: RouteNetlinkMessage) -> Option<KernelLink> {
     Some(link)
 }
 
-/// Makes a veth pair, both ends up: one in the socket's namespace (the node), the other in `pod`.
+/// Makes a veth pair, both ends down: one in the socket's namespace (the node), the other in `pod`.
 pub fn create_veth(pair: &VethPair, pod: BorrowedFd<'_>) -> Request {
-    let mut peer = raised();
+    let mut peer = LinkMessage::default();
     peer.attributes = vec![
         LinkAttribute::IfName(pair.pod.clone()),
         LinkAttribute::Address(pair.pod_mac.0.to_vec()),
         LinkAttribute::Mtu(pair.mtu),
         LinkAttribute::NetNsFd(pod.as_raw_fd()),
     ];
-    let mut message = raised();
+    let mut message = LinkMessage::default();
     message.attributes = vec![
         LinkAttribute::IfName(pair.node.clone()),
         LinkAttribute::Address(pair.node_mac.0.to_vec()),
@@ -205,13 +205,6 @@ pub fn create_veth(pair: &VethPair, pod: BorrowedFd<'_>) -> Request {
         ]),
     ];
     Request { message: RouteNetlinkMessage::NewLink(message), flags: NLM_F_CREATE | NLM_F_EXCL }
-}
-
-fn raised() -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
-    message
 }
 
 fn addressed(index: u32) -> LinkMessage {
@@ -234,9 +227,13 @@ pub fn set(index: u32, edit: &LinkEdit) -> Request {
     Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 }
 }
 
-/// Gives a link an ifalias.
-pub fn set_alias(index: u32, alias: &str) -> Request {
+/// Gives a link an ifalias and raises it.
+///
+/// A veth's end cannot be raised while the pair is made: the kernel answers ENOTCONN.
+pub fn claim(index: u32, alias: &str) -> Request {
     let mut message = addressed(index);
+    message.header.change_mask = LinkFlags::Up;
+    message.header.flags = LinkFlags::Up;
     message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
     Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 }
 }

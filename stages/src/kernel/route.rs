@@ -64,7 +64,8 @@ fn question(to: IpAddr, out: Option<u32>, flags: KernelFlags) -> RouteNetlinkMes
     let mut message = RouteMessage::default();
     message.header.address_family = kernel_family(Family::of(to));
     message.header.destination_prefix_length = if to.is_ipv4() { 32 } else { 128 };
-    message.header.flags = flags;
+    // For IPv4 the table that decided must be asked for; for IPv6 it is always told, and the flag refused.
+    message.header.flags = if to.is_ipv4() { flags | KernelFlags::LookupTable } else { flags };
     message.attributes.push(RouteAttribute::Destination(to.into()));
     message.attributes.extend(out.map(RouteAttribute::Oif));
     RouteNetlinkMessage::GetRoute(message)
@@ -95,12 +96,12 @@ pub fn way(netlink: &mut Netlink, to: IpAddr, out: Option<u32>) -> Result<Result
 
 /// The question which way a packet to `to` takes, optionally out of one link.
 pub fn way_question(to: IpAddr, out: Option<u32>) -> RouteNetlinkMessage {
-    question(to, out, KernelFlags::LookupTable)
+    question(to, out, KernelFlags::empty())
 }
 
 /// The question for the route itself that a packet to `to` takes, with all its next hops.
 pub fn match_question(to: IpAddr) -> RouteNetlinkMessage {
-    question(to, None, KernelFlags::LookupTable | KernelFlags::FibMatch)
+    question(to, None, KernelFlags::FibMatch)
 }
 
 /// The way in the kernel's answer.
@@ -241,7 +242,7 @@ pub fn known(message: &RouteMessage, id: u32, side: Side, names: &LinkNames) -> 
         nexthop_object: object,
         connected: header.protocol == RouteProtocol::Kernel,
     };
-    KnownRoute { id, route, protocol, flags }
+    KnownRoute { id, route: route.normal(), protocol, flags }
 }
 
 fn kind_of(kind: RouteType) -> RouteKind {

@@ -1,0 +1,108 @@
+//! ADD: from configuration and environment to an attachment, and back to a result.
+
+use std::path::Path;
+
+use coordinator_core::{
+    attachment::{self, AddCall, Namespace, Places},
+    node_defaults::{self, Pod},
+    pipeline::{self, Pipeline, PipelineError},
+    settings::{LOG_DIRECTORY, Layers, Resolved, pipeline_name, resolve},
+};
+use coordinator_sdk::{Mode, Request, Settings};
+use serde_json::{Map, Value};
+use tracing::{debug, info, warn};
+
+use crate::{
+    call::{Configuration, Target},
+    error::{CniError, texts, wrong_values},
+    log,
+    result::{PrevResult, untouched},
+};
+
+/// Serves an ADD; the result to print.
+///
+/// # Errors
+/// The call is wrong, or the attachment cannot be made: nothing is left behind.
+pub(crate) fn add(configuration: &Configuration, target: &Target) -> Result<Value, CniError> {
+    let version = configuration.version;
+    let fields = &configuration.fields;
+    let given = fields.get("prevResult");
+    if configuration.is_disabled() {
+        return Ok(untouched(version, given));
+    }
+    let request = target.request(fields);
+    let prev_result = PrevResult::parse(given, target.interface.as_str());
+    let mut wrong = prev_result.as_ref().err().cloned().unwrap_or_default();
+    if request.network.is_empty() {
+        wrong.push("name is missing".to_owned());
+    }
+    let (pipeline, resolved) = settle(fields, &request, wrong)?;
+    let Ok(prev_result) = prev_result else { return Err(wrong_values(&[])) };
+    begin_log(&resolved);
+    if resolved.settings.mode == Mode::Disable {
+        info!("The mode is disable: nothing is done.");
+        return Ok(untouched(version, given));
+    }
+    // `target` checked it: an ADD has a namespace.
+    let namespace = Namespace::open(target.namespace.as_deref().unwrap_or(Path::new("")))?;
+    let call = AddCall {
+        request,
+        settings: resolved.settings,
+        namespace,
+        addresses: prev_result.addresses.clone(),
+        pipeline,
+        places: Places::default(),
+    };
+    let added = attachment::add(&call)?;
+    for warning in &added.warnings {
+        warn!("{warning}");
+    }
+    Ok(prev_result.render(version, target, &added))
+}
+
+/// Pipeline and settings; every wrong value of every source, and of `prevResult`, in one error.
+fn settle(
+    configuration: &Map<String, Value>,
+    request: &Request,
+    mut wrong: Vec<String>,
+) -> Result<(Pipeline, Resolved), CniError> {
+    let pod = Pod { namespace: &request.pod_namespace, name: &request.pod_name };
+    let defaults = node_defaults::read(&node_defaults::Places::default(), pod);
+    let node = defaults.as_ref().ok().and_then(Option::as_ref);
+    // A wrong name is reported by `resolve`, together with all other values.
+    let pipeline = load(pipeline_name(configuration, node).ok().flatten().as_deref());
+    let layers = Layers {
+        pipeline: pipeline.as_ref().ok().map(|pipeline| &pipeline.settings),
+        node,
+        configuration: Some(configuration),
+        ..Layers::default()
+    };
+    let resolved = match resolve(&layers) {
+        Ok(resolved) if wrong.is_empty() => resolved,
+        Ok(_) => return Err(wrong_values(&wrong)),
+        Err(problems) => {
+            wrong.extend(texts(&problems));
+            return Err(wrong_values(&wrong));
+        }
+    };
+    if let Err(error) = defaults {
+        return Err(error.into());
+    }
+    Ok((pipeline?, resolved))
+}
+
+fn load(name: Option<&str>) -> Result<Pipeline, PipelineError> {
+    match name {
+        Some(name) => Pipeline::named(name, Path::new(pipeline::DIRECTORY)),
+        None => Pipeline::builtin(),
+    }
+}
+
+fn begin_log(resolved: &Resolved) {
+    log::start(&resolved.settings.log_options, Path::new(LOG_DIRECTORY));
+    for warning in &resolved.warnings {
+        warn!("{warning}");
+    }
+    let Settings { sources, .. } = &resolved.settings;
+    debug!(?sources, "Settings.");
+}

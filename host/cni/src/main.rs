@@ -1,0 +1,90 @@
+//! The CNI plugin: what the container runtime executes. The protocol and nothing else.
+//!
+//! Result or error go to standard output as JSON, and nothing else does; what happened is in the log.
+
+#![forbid(unsafe_code)]
+
+mod add;
+mod call;
+mod delete;
+mod error;
+mod log;
+mod result;
+mod version;
+
+use std::{
+    io::{self, Read, Write},
+    process::ExitCode,
+};
+
+use call::{Command, Configuration, Environment};
+use error::{CniError, Code};
+use serde_json::{Value, json};
+use version::SpecVersion;
+
+/// The most that a configuration may take, bytes; runtimes write a few thousand.
+const LIMIT: u64 = 4 << 20;
+
+fn main() -> ExitCode {
+    report_panics();
+    let environment = Environment::of_process();
+    let text = read_configuration();
+    // Errors are given in the caller's version, when that much of the configuration can be read.
+    let configuration = text.and_then(|text| Configuration::parse(&text));
+    let version = configuration.as_ref().map_or(SpecVersion::LATEST, |configuration| configuration.version);
+    match serve(&environment, configuration) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(result)) => print(&result),
+        Err(error) => {
+            tracing::error!(code = error.code.number(), "{}", error.message);
+            print(&error.to_json(version));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves the call; what is to be printed, if anything is.
+fn serve(
+    environment: &Environment,
+    configuration: Result<Configuration, CniError>,
+) -> Result<Option<Value>, CniError> {
+    let command = environment.command()?;
+    if command == Command::Version {
+        let version = configuration.map_or(SpecVersion::LATEST, |configuration| configuration.version);
+        let supported = SpecVersion::ALL.map(SpecVersion::as_str);
+        return Ok(Some(json!({"cniVersion": version.as_str(), "supportedVersions": supported})));
+    }
+    let target = environment.target(command)?;
+    let configuration = configuration?;
+    match command {
+        Command::Add => add::add(&configuration, &target).map(Some),
+        Command::Del => delete::delete(&configuration, &target).map(|()| None),
+        Command::Version => Ok(None),
+    }
+}
+
+fn read_configuration() -> Result<Vec<u8>, CniError> {
+    let mut text = Vec::new();
+    let read = io::stdin().lock().take(LIMIT.saturating_add(1)).read_to_end(&mut text);
+    match read.map(|length| u64::try_from(length).unwrap_or(u64::MAX)) {
+        Ok(length) if length <= LIMIT => Ok(text),
+        Ok(_) => Err(CniError::new(Code::Decode, format!("the configuration on stdin has more than {LIMIT} bytes"))),
+        Err(error) => Err(CniError::new(Code::Io, format!("cannot read the configuration on stdin: {error}"))),
+    }
+}
+
+fn print(value: &Value) -> ExitCode {
+    let written = writeln!(io::stdout().lock(), "{value}");
+    // A runtime that went away is no reason for a panic.
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A fault of ours still ends in an error that the runtime can read.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let error = CniError::new(Code::Internal, format!("coordinator has a fault: {panic}"))
+            .details("please report it with the log; the next ADD or DEL of the container cleans up");
+        print(&error.to_json(SpecVersion::LATEST));
+        std::process::exit(1);
+    }));
+}

@@ -1,0 +1,244 @@
+//! ADD: observe, decide, record the intent, apply; undo and try once more when the kernel moved on.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use coordinator_sdk::{Claim, Device, Facts, Key, Model, OtherAttachment, POD_VETH, Plan, Projection, Side, VethPair};
+use coordinator_stages::{
+    apply::{self, Fault, Manner, PodSide, Target},
+    decide::node_veth_name,
+    kernel::namespace::NamespaceError,
+    observe::{Depth, Observation, Question, observe},
+};
+use tracing::{debug, warn};
+
+use super::{AddCall, Added, AttachmentError, release};
+use crate::record::{ContainerLock, NamespaceIdentity, Record, Share, State, Store};
+
+/// How long another call for the same container, or a DEL that holds the node, is waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Adds an attachment; a repeated call changes nothing that is right already.
+///
+/// # Errors
+/// Whatever fails, Pod and node are as they were, unless the error is [`AttachmentError::Undo`].
+pub fn add(call: &AddCall) -> Result<Added, AttachmentError> {
+    add_with_fault(call, None)
+}
+
+/// As [`add`], but the kernel is made to refuse one edit: tests see that everything is undone.
+///
+/// # Errors
+/// As [`add`].
+pub fn add_with_fault(call: &AddCall, fault: Option<Fault>) -> Result<Added, AttachmentError> {
+    if call.namespace.identity() == coordinator_stages::kernel::namespace::Namespace::current()?.identity() {
+        return Err(NamespaceError::NotANamespace { path: call.namespace.path().to_owned() }.into());
+    }
+    let store = Store::open(&call.places.state)?;
+    let lock = store.lock_container(&call.request.container, PATIENCE)?;
+    let records = settle_old_records(call, &store, &lock)?;
+    let (own, others): (Vec<Record>, Vec<Record>) =
+        records.into_iter().partition(|record| record.interface == call.request.interface);
+    let attempt = Attempt { call, store: &store, lock: &lock, own: own.into_iter().next(), others };
+    match attempt.run(Depth::Lookup, fault) {
+        Err(AttachmentError::Apply { failure, .. }) if failure.is_stale() => {
+            debug!(%failure, "Observing again.");
+            match attempt.run(Depth::List, None) {
+                Err(AttachmentError::Apply { failure, .. }) if failure.is_stale() => {
+                    Err(AttachmentError::Unsteady(failure))
+                }
+                result => result,
+            }
+        }
+        result => result,
+    }
+}
+
+/// Cleans up after calls that were killed and after a namespace that is no more; returns the others.
+fn settle_old_records(
+    call: &AddCall,
+    store: &Store,
+    lock: &ContainerLock<'_>,
+) -> Result<Vec<Record>, AttachmentError> {
+    let mut living = lock.records()?;
+    let identity = call.namespace.identity();
+    let is_dead = |record: &Record| {
+        record.state == State::Intent
+            || record.namespace.as_ref().is_some_and(|known| (known.device, known.inode) != identity)
+    };
+    while let Some(at) = living.iter().position(is_dead) {
+        let dead = living.remove(at);
+        warn!(interface = %dead.interface, "Cleaning up after an earlier call.");
+        release::release(store, lock, &dead, &living, Some(&call.namespace))?;
+    }
+    Ok(living)
+}
+
+struct Attempt<'a> {
+    call: &'a AddCall,
+    store: &'a Store,
+    lock: &'a ContainerLock<'a>,
+    own: Option<Record>,
+    others: Vec<Record>,
+}
+
+impl Attempt<'_> {
+    fn run(&self, depth: Depth, fault: Option<Fault>) -> Result<Added, AttachmentError> {
+        let mut observation = self.observe(depth)?;
+        let mut projection = self.decide(&mut observation)?;
+        let touched = projection.touched();
+        if let Some(own) = &self.own {
+            let mut given_up = own.after.own_keys();
+            given_up.retain(|key| !touched.contains(key) && !self.is_claimed_by_others(key));
+            projection.release(&own.before, &given_up);
+        }
+        let plan = projection.plan();
+        for planned in &plan.edits {
+            debug!(stage = planned.stage, why = planned.why, edit = %planned.edit, "Planned.");
+        }
+        let mut record = self.record(&observation, &projection, &touched, &plan);
+        if !plan.edits.is_empty() {
+            let _shared = self.store.lock_node(Share::Shared, PATIENCE)?;
+            self.lock.write(&record)?;
+        }
+        self.apply(&mut observation, &projection, &touched, &plan, fault)?;
+        record.state = State::Committed;
+        self.lock.write(&record)?;
+        Ok(self.added(&projection))
+    }
+
+    fn observe(&self, depth: Depth) -> Result<Observation, AttachmentError> {
+        let request = &self.call.request;
+        let node_veth = node_veth_name(&request.container);
+        let question = Question {
+            container: &request.container,
+            attached: request.interface.as_str(),
+            first: self.call.settings.pod_default_cni_nic.as_str(),
+            node_veth: &node_veth,
+            results: &self.call.addresses,
+            host_rule_table: self.call.settings.host_rule_table,
+            route_sources: self.own.as_ref().map(|own| own.route_sources.as_slice()).unwrap_or_default(),
+            depth,
+        };
+        Ok(observe(&self.call.namespace, &question)?)
+    }
+
+    fn decide(&self, observation: &mut Observation) -> Result<Projection, AttachmentError> {
+        let other = |record: &Record| OtherAttachment {
+            interface: record.interface.clone(),
+            network: record.network.clone(),
+            table: record.table,
+        };
+        let facts = Facts {
+            request: self.call.request.clone(),
+            settings: self.call.settings.clone(),
+            others: self.others.iter().map(other).collect(),
+            claims: self.claims(&observation.model)?,
+            node_next_hops: observation.node_next_hops.clone(),
+            model: observation.model.clone(),
+            ..Facts::default()
+        };
+        let mut projection = Projection::new(facts);
+        for stage in &self.call.pipeline.stages {
+            let decision = stage.stage.decide(projection.facts());
+            let decision =
+                decision.map_err(|refusal| AttachmentError::Refused { stage: stage.name.clone(), refusal })?;
+            projection.project(&stage.name, decision)?;
+        }
+        Ok(projection)
+    }
+
+    /// Addresses to which the node has a route of ours that leads to another container's link, when
+    /// that container has a record. Without one the route is a dead Pod's leftover.
+    fn claims(&self, model: &Model) -> Result<Vec<Claim>, AttachmentError> {
+        let mut claims = Vec::new();
+        for known in model.routes_of(Side::Node).filter(|known| known.flags.ours) {
+            let link = known.route.next_hops.iter().filter_map(|hop| hop.device.as_ref()).find_map(|name| {
+                model.link(&Device::node(name)).filter(|link| !link.flags.ours)
+            });
+            let alias = link.and_then(|link| link.alias.as_deref()).and_then(|alias| alias.strip_prefix("coordinator:"));
+            let Some((prefix, _)) = alias.and_then(|alias| alias.split_once('/')) else { continue };
+            let mut containers = self.store.containers()?.into_iter();
+            let holder = containers.find(|id| id.prefix(64) == prefix && *id != self.call.request.container);
+            claims.extend(holder.map(|container| Claim { ip: known.route.to.addr(), container }));
+        }
+        Ok(claims)
+    }
+
+    fn is_claimed_by_others(&self, key: &Key) -> bool {
+        self.others.iter().any(|record| record.after.own_keys().contains(key))
+    }
+
+    /// The intent: what is touched, as it was before any attachment of ours and as it is wanted.
+    fn record(&self, seen: &Observation, projection: &Projection, touched: &BTreeSet<Key>, plan: &Plan) -> Record {
+        let mut before = seen.model.restricted(touched);
+        for earlier in self.others.iter().chain(&self.own) {
+            let claimed: BTreeSet<Key> = earlier.after.own_keys().intersection(touched).cloned().collect();
+            before = before.without(&claimed);
+            before.extend(earlier.before.restricted(&claimed));
+        }
+        let request = &self.call.request;
+        let (device, inode) = self.call.namespace.identity();
+        Record {
+            version: 1,
+            container: request.container.clone(),
+            interface: request.interface.clone(),
+            network: request.network.clone(),
+            state: State::Intent,
+            namespace: Some(NamespaceIdentity { path: self.call.namespace.path().to_owned(), device, inode }),
+            table: projection.facts().attached_link().and_then(|link| link.table),
+            route_sources: seen.route_sources.clone(),
+            before,
+            after: projection.facts().model.restricted(touched),
+            plan: plan.clone(),
+        }
+    }
+
+    fn apply(
+        &self,
+        seen: &mut Observation,
+        projection: &Projection,
+        touched: &BTreeSet<Key>,
+        plan: &Plan,
+        fault: Option<Fault>,
+    ) -> Result<(), AttachmentError> {
+        let edits: Vec<_> = plan.edits.iter().map(|planned| planned.edit.clone()).collect();
+        let pod = Some(PodSide { namespace: &self.call.namespace, socket: &mut seen.pod });
+        let mut target = Target { pod, node: &mut seen.node, raw_routes: &seen.raw_routes };
+        let outcome = apply::apply(&edits, &mut target, Manner::Strict, fault);
+        let Some(failure) = outcome.failures.into_iter().next() else { return Ok(()) };
+        let mut undone = touched.clone();
+        undone.retain(|key| !outcome.satisfied.contains(key));
+        let by_key = |key: &Key| plan.edits.iter().find(|planned| planned.edit.key() == *key);
+        let stage = by_key(&failure.edit.key()).map(|planned| planned.stage.clone()).unwrap_or_default();
+        let first = AttachmentError::Apply { stage, failure };
+        let whose = (&self.call.request.container, &self.call.request.interface);
+        let wanted = &projection.facts().model;
+        let rest = release::bring_back(self.store, whose, wanted, projection.observed(), &undone, &mut target)?;
+        if !rest.is_empty() {
+            return Err(AttachmentError::Undo { first: Box::new(first), rest });
+        }
+        match &self.own {
+            Some(own) => self.lock.write(own)?,
+            None => self.lock.remove(self.call.request.interface.as_str())?,
+        }
+        Err(first)
+    }
+
+    fn added(&self, projection: &Projection) -> Added {
+        let facts = projection.facts();
+        let pod = facts.model.link(&Device::pod(POD_VETH)).filter(|link| link.flags.ours);
+        let veth = pod.and_then(|pod| {
+            let node = facts.model.link(&Device::node(pod.peer.clone()?))?;
+            Some(VethPair {
+                pod: pod.device.name.clone(),
+                node: node.device.name.clone(),
+                pod_mac: pod.mac?,
+                node_mac: node.mac?,
+                mtu: pod.mtu,
+            })
+        });
+        let has_policy = self.call.settings.pod_mac_prefix.is_some();
+        let mac = facts.attached_link().and_then(|link| link.mac).filter(|_| has_policy);
+        Added { mac, veth, mode: facts.mode(), warnings: projection.warnings().to_vec() }
+    }
+}

@@ -1,0 +1,32 @@
+//! DEL: what no other attachment claims goes, and what was moved returns.
+
+use coordinator_stages::kernel::namespace::Namespace;
+use tracing::{info, warn};
+
+use super::{AttachmentError, DeleteCall, add::PATIENCE, release};
+use crate::record::{State, Store};
+
+/// Deletes an attachment. Without a record there is nothing of ours left, and nothing is done.
+///
+/// # Errors
+/// Something could not be removed; the record is kept, so that DEL can be repeated.
+pub fn delete(call: &DeleteCall) -> Result<(), AttachmentError> {
+    let store = Store::open(&call.places.state)?;
+    let lock = store.lock_container(&call.request.container, PATIENCE)?;
+    let mut records = lock.records()?;
+    let namespace: Option<&Namespace> = call.namespace.as_ref();
+    // A record of a killed ADD goes with the first DEL of its container.
+    let is_due =
+        |record: &crate::record::Record| record.interface == call.request.interface || record.state == State::Intent;
+    if !records.iter().any(is_due) {
+        info!("Nothing is recorded for this attachment.");
+    }
+    while let Some(at) = records.iter().position(is_due) {
+        let record = records.remove(at);
+        if record.state == State::Intent {
+            warn!(interface = %record.interface, "Cleaning up after an ADD that did not end.");
+        }
+        release::release(&store, &lock, &record, &records, namespace)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! What `coordinator`'s binaries share: settings, pipelines, records, and the life of an attachment.
+
+#![forbid(unsafe_code)]
+
+pub mod attachment;
+pub mod log_file;
+pub mod node_defaults;
+pub mod pipeline;
+pub mod record;
+pub mod settings;

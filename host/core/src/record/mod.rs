@@ -1,0 +1,96 @@
+//! What is known of one attachment between two calls: its claims, and how to give them back.
+//!
+//! A record is written before the first change of the kernel (an intent) and marked committed after the
+//! last, so that a killed call leaves enough for the next one to clean up. Records are facts about our
+//! own objects, and are checked again when they are read: nothing acts on one that could reach further.
+
+mod store;
+
+use std::{net::IpAddr, path::PathBuf};
+
+use coordinator_sdk::{ContainerId, InterfaceName, Model, Plan};
+use serde::{Deserialize, Serialize};
+
+pub use coordinator_stages::kernel::directory::Share;
+pub use store::{ContainerLock, Store, StoreError};
+
+/// The version of the form in which records are written.
+pub const VERSION: u32 = 1;
+/// More objects of one kind than an attachment touches.
+const MOST: usize = 8192;
+
+/// How far a call came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// The kernel may have been changed, wholly, partly or not at all.
+    Intent,
+    /// The attachment is as the record says.
+    Committed,
+}
+
+/// A network namespace that can be told from another one that has its path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceIdentity {
+    /// Where it was.
+    pub path: PathBuf,
+    /// Device of its file.
+    pub device: u64,
+    /// Inode of its file.
+    pub inode: u64,
+}
+
+/// One attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Whose.
+    pub container: ContainerId,
+    /// Which interface.
+    pub interface: InterfaceName,
+    /// The network's name.
+    pub network: String,
+    /// How far the call came.
+    pub state: State,
+    /// The Pod's namespace.
+    pub namespace: Option<NamespaceIdentity>,
+    /// The table of the interface's own, when it has one.
+    pub table: Option<u32>,
+    /// The node's source addresses towards the Pod, seen before our own routes were there.
+    pub route_sources: Vec<IpAddr>,
+    /// The objects that were touched, as they were before any attachment of the container touched them.
+    pub before: Model,
+    /// The objects that were touched, as they are wanted: the attachment's claims.
+    pub after: Model,
+    /// What was done, and why.
+    pub plan: Plan,
+}
+
+impl Record {
+    /// What is wrong with a record that was read; nothing when it can be acted on.
+    fn problem(&self, container: &ContainerId, interface: &str) -> Option<String> {
+        if self.version != VERSION {
+            return Some(format!("it has version {}, and this program knows version {VERSION}", self.version));
+        }
+        if self.container != *container || self.interface.as_str() != interface {
+            return Some(format!("it is about {}/{}", self.container, self.interface));
+        }
+        for model in [&self.before, &self.after] {
+            let counts = [model.links.len(), model.addresses.len(), model.routes.len(), model.rules.len()];
+            if counts.into_iter().chain([model.neighbours.len(), model.sysctls.len()]).any(|count| count > MOST) {
+                return Some(format!("it names more than {MOST} objects of one kind"));
+            }
+            if let Some(sysctl) = model.sysctls.iter().find(|sysctl| !is_ours_to_write(&sysctl.key)) {
+                return Some(format!("it names the parameter {:?}, which is none of ours", sysctl.key));
+            }
+        }
+        None
+    }
+}
+
+/// True for `net/<family>/conf/<interface>/<name>`.
+fn is_ours_to_write(key: &str) -> bool {
+    let parts: Vec<&str> = key.split('/').collect();
+    matches!(parts.as_slice(), ["net", "ipv4" | "ipv6", "conf", interface, _] if interface.parse::<InterfaceName>().is_ok())
+}

@@ -1,0 +1,292 @@
+//! Records as files, and the locks around them: a directory for each container, a file for each
+//! interface.
+//!
+//! The container's lock is taken first, then the node's. A container's directory exists while a record
+//! or a call needs it, so the cost of a call does not grow with what the node holds.
+
+use std::{path::Path, time::Duration};
+
+use coordinator_sdk::{ContainerId, InterfaceName};
+use coordinator_stages::kernel::directory::{Directory, DirectoryError, Lock, Share};
+
+use super::Record;
+
+/// The most that a record may take, bytes.
+const LIMIT: u64 = 16 << 20;
+const SUFFIX: &str = ".json";
+
+/// Why records cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory or a file in it.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// A record cannot be understood or trusted.
+    #[error("the record of {container}/{interface} cannot be used: {reason}")]
+    Broken {
+        /// Whose.
+        container: ContainerId,
+        /// Which interface.
+        interface: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    /// True when waiting may help.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Directory(DirectoryError::Locked { .. }))
+    }
+}
+
+/// The node's records.
+#[derive(Debug)]
+pub struct Store {
+    directory: Directory,
+}
+
+/// A container that no other call works on; dropping it lets go and removes what stands empty.
+#[derive(Debug)]
+pub struct ContainerLock<'s> {
+    store: &'s Store,
+    container: ContainerId,
+    directory: Directory,
+    _lock: Lock,
+}
+
+impl Store {
+    /// Opens the directory of records, made when it is missing.
+    ///
+    /// # Errors
+    /// It cannot be opened, or others could write into it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { directory: Directory::open_private(path)? })
+    }
+
+    /// Locks a container against other calls.
+    ///
+    /// # Errors
+    /// Another call holds it for longer than `patience`, or the directory cannot be used.
+    pub fn lock_container(&self, container: &ContainerId, patience: Duration) -> Result<ContainerLock<'_>, StoreError> {
+        loop {
+            let directory = self.directory.make_directory(container.as_str())?;
+            let lock = directory.lock(Share::Exclusive, patience)?;
+            // The call that held it before may have removed the directory: it is made again then.
+            if directory.still_exists() {
+                return Ok(ContainerLock { store: self, container: container.clone(), directory, _lock: lock });
+            }
+        }
+    }
+
+    /// Locks what the containers of the node share.
+    ///
+    /// # Errors
+    /// Another call holds it for longer than `patience`.
+    pub fn lock_node(&self, share: Share, patience: Duration) -> Result<Lock, StoreError> {
+        Ok(self.directory.lock(share, patience)?)
+    }
+
+    /// The containers that have records.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn containers(&self) -> Result<impl Iterator<Item = ContainerId>, StoreError> {
+        Ok(self.directory.names()?.filter_map(|name| name.parse().ok()))
+    }
+
+    /// True when a record of another attachment satisfies `claims`; the first one ends the search.
+    ///
+    /// # Errors
+    /// A record cannot be read: what it claims is not known then.
+    pub fn any_other(
+        &self,
+        whose: (&ContainerId, &InterfaceName),
+        claims: impl Fn(&Record) -> bool,
+    ) -> Result<bool, StoreError> {
+        for container in self.containers()? {
+            let Some(directory) = self.directory.directory(container.as_str())? else { continue };
+            for name in interfaces(&directory)? {
+                let record = read(&directory, &container, &name)?;
+                let is_other = |record: &Record| (&record.container, &record.interface) != whose;
+                if record.is_some_and(|record| is_other(&record) && claims(&record)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl ContainerLock<'_> {
+    /// The container's records by interface, each readable or broken.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn each_record(&self) -> Result<Vec<(String, Result<Record, StoreError>)>, StoreError> {
+        let mut names = interfaces(&self.directory)?;
+        names.sort_unstable();
+        let read = |name: String| {
+            let record = read(&self.directory, &self.container, &name).transpose()?;
+            Some((name, record))
+        };
+        Ok(names.into_iter().filter_map(read).collect())
+    }
+
+    /// The container's records, by interface.
+    ///
+    /// # Errors
+    /// One cannot be read or trusted.
+    pub fn records(&self) -> Result<Vec<Record>, StoreError> {
+        self.each_record()?.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// Writes a record in place of the attachment's earlier one.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, record: &Record) -> Result<(), StoreError> {
+        let broken = |error: serde_json::Error| StoreError::Broken {
+            container: self.container.clone(),
+            interface: record.interface.to_string(),
+            reason: error.to_string(),
+        };
+        let text = serde_json::to_string(record).map_err(broken)?;
+        Ok(self.directory.write(&file_of(record.interface.as_str()), &text)?)
+    }
+
+    /// Removes an attachment's record.
+    ///
+    /// # Errors
+    /// It is there and cannot be removed.
+    pub fn remove(&self, interface: &str) -> Result<(), StoreError> {
+        Ok(self.directory.remove(&file_of(interface))?)
+    }
+}
+
+impl Drop for ContainerLock<'_> {
+    fn drop(&mut self) {
+        // Under the lock still, so that nobody is between its opening and its first file.
+        self.store.directory.remove_empty(self.container.as_str());
+    }
+}
+
+/// An interface may be called `.a`; no file in the directory may begin with a dot but drafts.
+fn file_of(interface: &str) -> String {
+    format!("if-{interface}{SUFFIX}")
+}
+
+fn interfaces(directory: &Directory) -> Result<Vec<String>, StoreError> {
+    let of_file = |name: String| Some(name.strip_prefix("if-")?.strip_suffix(SUFFIX)?.to_owned());
+    Ok(directory.names()?.filter_map(of_file).collect())
+}
+
+fn read(directory: &Directory, container: &ContainerId, interface: &str) -> Result<Option<Record>, StoreError> {
+    let Some(text) = directory.read(&file_of(interface), LIMIT)? else { return Ok(None) };
+    let broken = |reason: String| StoreError::Broken {
+        container: container.clone(),
+        interface: interface.to_owned(),
+        reason,
+    };
+    let record: Record = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+    match record.problem(container, interface) {
+        Some(reason) => Err(broken(reason)),
+        None => Ok(Some(record)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{State, VERSION};
+    use coordinator_sdk::{Model, Plan, Side, Sysctl};
+
+    const PATIENCE: Duration = Duration::from_millis(20);
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("state")).unwrap();
+        (directory, store)
+    }
+
+    fn id(text: &str) -> ContainerId {
+        text.parse().unwrap()
+    }
+
+    fn record(container: &str, interface: &str) -> Record {
+        Record {
+            version: VERSION,
+            container: id(container),
+            interface: interface.parse().unwrap(),
+            network: "net".to_owned(),
+            state: State::Intent,
+            namespace: None,
+            table: None,
+            route_sources: Vec::new(),
+            before: Model::default(),
+            after: Model::default(),
+            plan: Plan::default(),
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_and_the_last_one_takes_the_directory_along() {
+        let (_directory, store) = store();
+        let lock = store.lock_container(&id("c1"), PATIENCE).unwrap();
+        lock.write(&record("c1", "net1")).unwrap();
+        lock.write(&Record { state: State::Committed, ..record("c1", ".eth0") }).unwrap();
+        let read = lock.records().unwrap();
+        assert_eq!(read, [Record { state: State::Committed, ..record("c1", ".eth0") }, record("c1", "net1")]);
+        drop(lock);
+        assert_eq!(store.containers().unwrap().collect::<Vec<_>>(), [id("c1")]);
+        let lock = store.lock_container(&id("c1"), PATIENCE).unwrap();
+        lock.remove("net1").unwrap();
+        lock.remove(".eth0").unwrap();
+        drop(lock);
+        assert_eq!(store.containers().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn others_are_found_and_oneself_is_not() {
+        let (_directory, store) = store();
+        for container in ["c1", "c2"] {
+            store.lock_container(&id(container), PATIENCE).unwrap().write(&record(container, "eth0")).unwrap();
+        }
+        let whose = (&id("c1"), &"eth0".parse().unwrap());
+        assert!(store.any_other(whose, |record| record.container == id("c2")).unwrap());
+        assert!(!store.any_other(whose, |record| record.container == id("c1")).unwrap());
+    }
+
+    #[test]
+    fn a_record_that_could_reach_further_is_broken() {
+        let (_directory, store) = store();
+        let lock = store.lock_container(&id("c1"), PATIENCE).unwrap();
+        let mut far = record("c1", "eth0");
+        far.before.sysctls.push(Sysctl { side: Side::Pod, key: "net/core/somaxconn".to_owned(), value: "1".to_owned() });
+        for bad in [far, Record { version: 2, ..record("c1", "eth0") }] {
+            lock.write(&bad).unwrap();
+            assert!(matches!(lock.records(), Err(StoreError::Broken { .. })), "{bad:?}");
+        }
+        let other = serde_json::to_string(&record("c2", "eth0")).unwrap();
+        for text in ["{", "", &other] {
+            lock.directory.write(&file_of("eth0"), text).unwrap();
+            assert!(matches!(lock.records(), Err(StoreError::Broken { .. })), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_call_at_a_time_works_on_a_container() {
+        let (_directory, store) = store();
+        let held = store.lock_container(&id("c1"), PATIENCE).unwrap();
+        assert!(store.lock_container(&id("c1"), PATIENCE).unwrap_err().is_locked());
+        let _other = store.lock_container(&id("c2"), PATIENCE).unwrap();
+        let patient = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| store.lock_container(&id("c1"), Duration::from_secs(10)).is_ok());
+            std::thread::sleep(PATIENCE);
+            // The directory goes with the lock; whoever waits makes it again.
+            drop(held);
+            waiting.join().unwrap()
+        });
+        assert!(patient);
+    }
+}
