@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, Device, Key, KnownRoute, LinkEdit, Mac, Model, Neighbour, PROTOCOL, ReplyMark, Rule, Side, Sysctl, VethPair,
-    model::interface_of,
+    Address, Device, Key, KnownRoute, LinkEdit, Mac, Model, Neighbour, PROTOCOL, ReplyMark, Rule, Side, Sysctl,
+    VethPair, model::interface_of,
 };
 
 /// One step for the kernel.

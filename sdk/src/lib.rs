@@ -40,16 +40,14 @@ mod stage;
 pub use change::{AddressEdit, Change, Decision, LinkEdit, Proposal, Refusal, RouteMove, VethPair};
 pub use diff::{Edit, Plan, PlannedEdit, diff};
 pub use facts::{Claim, Facts, Mode, OtherAttachment, Request};
+pub use key::Key;
 pub use mac::{Mac, MacPrefix, ParseMacError};
 pub use model::Model;
 pub use name::{ContainerId, InterfaceName, NameError};
-pub use key::Key;
 pub use object::{Address, AddressFlags, Device, Family, Link, LinkFlags, Neighbour, ReplyMark, Side, Sysctl};
 pub use probe::{Finding, OnFinding, Outcome, Probe, ProbeKind};
 pub use project::{ProjectError, Projection};
-pub use route::{
-    KnownRoute, KnownRule, Mark, NextHop, Route, RouteFlags, RouteKind, Rule, TABLE_LOCAL, TABLE_MAIN,
-};
+pub use route::{KnownRoute, KnownRule, Mark, NextHop, Route, RouteFlags, RouteKind, Rule, TABLE_LOCAL, TABLE_MAIN};
 pub use settings::{
     DetectOptions, LogLevel, LogOptions, PolicyRoute, RpFilter, Setting, SettingProblem, Settings, Source,
 };

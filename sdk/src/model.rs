@@ -9,7 +9,9 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Device, KnownRoute, KnownRule, Link, LinkEdit, Neighbour, PROTOCOL, ReplyMark, Route, Rule, Side, Sysctl};
+use crate::{
+    Address, Device, KnownRoute, KnownRule, Link, LinkEdit, Neighbour, PROTOCOL, ReplyMark, Route, Rule, Side, Sysctl,
+};
 
 /// Kernel objects of Pod and node, each kind a list in the kernel's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -65,7 +65,13 @@ pub struct Projection {
 impl Projection {
     /// Begins with what was observed.
     pub fn new(facts: Facts) -> Self {
-        Self { observed: facts.model.clone(), facts, reasons: BTreeMap::new(), restored: BTreeSet::new(), warnings: Vec::new() }
+        Self {
+            observed: facts.model.clone(),
+            facts,
+            reasons: BTreeMap::new(),
+            restored: BTreeSet::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// The facts for the next stage.

@@ -1,5 +1,7 @@
 //! One difference serves adding, undoing and deleting: what a projection plans can be taken back.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 use std::collections::BTreeSet;
 
 use coordinator_sdk::{
@@ -40,7 +42,10 @@ fn observed() -> Model {
 fn changes() -> Vec<Change> {
     let veth = Device::pod(POD_VETH);
     let end = Device::node("veth0123456789a");
-    let rule = Rule { fwmark: Some(coordinator_sdk::Mark { value: 1, mask: 1 }), ..Rule::all(Side::Pod, Family::Ipv4, 1000, 100) };
+    let rule = Rule {
+        fwmark: Some(coordinator_sdk::Mark { value: 1, mask: 1 }),
+        ..Rule::all(Side::Pod, Family::Ipv4, 1000, 100)
+    };
     vec![
         Change::SetLink(LinkEdit { mac: Some(mac(7)), ..LinkEdit::of(Device::pod("eth0")) }),
         Change::CreateVeth(VethPair {
@@ -89,9 +94,9 @@ fn the_plan_is_in_kernel_order() {
 #[test]
 fn a_mac_change_plans_the_neighbours_that_the_kernel_flushes() {
     let plan = project(&changes()).plan();
-    let again = plan.edits.iter().find(|planned| {
-        matches!(&planned.edit, Edit::AddNeighbour { entry, .. } if entry.device == Device::pod("eth0"))
-    });
+    let again = plan.edits.iter().find(
+        |planned| matches!(&planned.edit, Edit::AddNeighbour { entry, .. } if entry.device == Device::pod("eth0")),
+    );
     assert_eq!(again.unwrap().stage, "projection");
 }
 

@@ -6,7 +6,7 @@ use coordinator_sdk::{ContainerId, InterfaceName, Request};
 use serde_json::{Map, Value};
 
 use crate::{
-    error::{Code, CniError},
+    error::{CniError, Code},
     version::SpecVersion,
 };
 
@@ -75,7 +75,9 @@ impl Environment {
             not_yet @ ("CHECK" | "GC" | "STATUS") => {
                 Err(CniError::new(Code::Environment, format!("CNI_COMMAND {not_yet} is not supported yet")))
             }
-            other => Err(CniError::new(Code::Environment, format!("CNI_COMMAND {other:?} is none of the specification's"))),
+            other => {
+                Err(CniError::new(Code::Environment, format!("CNI_COMMAND {other:?} is none of the specification's")))
+            }
         }
     }
 

@@ -144,8 +144,9 @@ impl From<AttachmentError> for CniError {
             AttachmentError::Observe(_) | AttachmentError::Netlink(_) => Self::new(Code::Io, message),
             AttachmentError::Records(error) if error.is_locked() => Self::new(Code::TryAgain, message)
                 .details("another call for this container, or one that holds the node, takes very long"),
-            AttachmentError::Records(_) => Self::new(Code::Io, message)
-                .details("records lie in /run/coordinator, which must belong to root alone"),
+            AttachmentError::Records(_) => {
+                Self::new(Code::Io, message).details("records lie in /run/coordinator, which must belong to root alone")
+            }
             AttachmentError::Unsteady(_) => Self::new(Code::TryAgain, message),
             AttachmentError::Apply { .. } => {
                 Self::new(Code::Kernel, message).details("nothing was changed: pod and node are as they were")

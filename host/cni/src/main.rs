@@ -44,10 +44,7 @@ fn main() -> ExitCode {
 }
 
 /// Serves the call; what is to be printed, if anything is.
-fn serve(
-    environment: &Environment,
-    configuration: Result<Configuration, CniError>,
-) -> Result<Option<Value>, CniError> {
+fn serve(environment: &Environment, configuration: Result<Configuration, CniError>) -> Result<Option<Value>, CniError> {
     let command = environment.command()?;
     if command == Command::Version {
         let version = configuration.map_or(SpecVersion::LATEST, |configuration| configuration.version);

@@ -27,7 +27,9 @@ impl PrevResult {
     pub(crate) fn parse(value: Option<&Value>, interface: &str) -> Result<Self, Vec<String>> {
         let fields = match value {
             None | Some(Value::Null) => {
-                return Err(vec!["prevResult is missing: the plugin stands behind the one that makes the interface".to_owned()]);
+                return Err(vec![
+                    "prevResult is missing: the plugin stands behind the one that makes the interface".to_owned(),
+                ]);
             }
             Some(Value::Object(fields)) => fields.clone(),
             Some(other) => return Err(vec![format!("prevResult = {other}: expected an object")]),
@@ -121,7 +123,8 @@ fn is_attached(entry: &Value, interface: &str) -> bool {
 /// The address, when it is one of the attached interface; the end of a sentence about what is wrong.
 fn address(ip: &Value, interfaces: &[Value], attached: &str) -> Result<Option<ResultAddress>, String> {
     let text = ip.get("address").and_then(Value::as_str).ok_or_else(|| format!(" = {ip}: it has no address"))?;
-    let prefix: IpNet = text.parse().map_err(|_| format!(".address = {text:?}: expected an address with a prefix length"))?;
+    let prefix: IpNet =
+        text.parse().map_err(|_| format!(".address = {text:?}: expected an address with a prefix length"))?;
     let gateway = match ip.get("gateway") {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) if text.is_empty() => None,
@@ -135,7 +138,8 @@ fn address(ip: &Value, interfaces: &[Value], attached: &str) -> Result<Option<Re
         None | Some(Value::Null) => true,
         Some(number) => {
             let entry = number.as_u64().and_then(|at| interfaces.get(usize::try_from(at).ok()?));
-            let entry = entry.ok_or_else(|| format!(".interface = {number}: there are {} interfaces", interfaces.len()))?;
+            let entry =
+                entry.ok_or_else(|| format!(".interface = {number}: there are {} interfaces", interfaces.len()))?;
             is_attached(entry, attached)
         }
     };
@@ -165,9 +169,8 @@ mod tests {
     #[test]
     fn only_the_attached_interfaces_addresses_count() {
         let result = PrevResult::parse(Some(&prev()), "eth0").unwrap();
-        let expected = [("10.6.0.2/16", Some("10.6.0.1")), ("fd00::2/64", None)].map(|(prefix, gateway)| ResultAddress {
-            prefix: prefix.parse().unwrap(),
-            gateway: gateway.map(|text| text.parse().unwrap()),
+        let expected = [("10.6.0.2/16", Some("10.6.0.1")), ("fd00::2/64", None)].map(|(prefix, gateway)| {
+            ResultAddress { prefix: prefix.parse().unwrap(), gateway: gateway.map(|text| text.parse().unwrap()) }
         });
         assert_eq!(result.addresses, expected);
     }

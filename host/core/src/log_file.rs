@@ -103,7 +103,12 @@ mod tests {
     use std::{io::Write as _, os::unix::fs::symlink};
 
     fn options(file: &Path) -> LogOptions {
-        LogOptions { file: file.to_str().unwrap().to_owned(), max_size_mb: 1, max_count: 2, ..Settings::default().log_options }
+        LogOptions {
+            file: file.to_str().unwrap().to_owned(),
+            max_size_mb: 1,
+            max_count: 2,
+            ..Settings::default().log_options
+        }
     }
 
     #[test]
@@ -114,7 +119,8 @@ mod tests {
             open(&options, directory.path()).unwrap().write_all(&vec![b'x'; 1_000_000]).unwrap();
             std::thread::sleep(Duration::from_millis(2));
         }
-        let names: Vec<_> = std::fs::read_dir(directory.path().join("node")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            std::fs::read_dir(directory.path().join("node")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names.len(), 3, "{names:?}");
     }
 
@@ -140,7 +146,9 @@ mod tests {
         std::fs::create_dir(&logs).unwrap();
         symlink(&victim, logs.join("plugin.log")).unwrap();
         symlink(directory.path(), logs.join("out")).unwrap();
-        for bad in [logs.join("plugin.log"), logs.join("out/victim"), logs.join("../victim"), victim.clone(), logs.clone()] {
+        for bad in
+            [logs.join("plugin.log"), logs.join("out/victim"), logs.join("../victim"), victim.clone(), logs.clone()]
+        {
             assert!(open(&options(&bad), &logs).is_err(), "{bad:?}");
         }
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "v");

@@ -67,8 +67,7 @@ fn policy_route(value: &Value) -> Result<PolicyRoute, String> {
     let (Some(dst), Some(gw)) = (field("dst"), field("gw")) else {
         return Err("each entry needs dst and gw, both strings".to_owned());
     };
-    let route =
-        PolicyRoute { dst: prefix(dst)?, gw: gw.parse().map_err(|_| format!("gw {gw:?} is not an address"))? };
+    let route = PolicyRoute { dst: prefix(dst)?, gw: gw.parse().map_err(|_| format!("gw {gw:?} is not an address"))? };
     if route.dst.addr().is_ipv4() != route.gw.is_ipv4() {
         return Err(format!("dst {dst} and gw {gw} are of different families"));
     }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator_sdk::{Edit, KnownRoute, PROTOCOL, Side};
-use netlink_packet_route::route::RouteMessage;
 
 use super::Cause;
 use crate::{
     kernel::{
         address, link, neighbour,
         netlink::{NetlinkError, Request},
-        route, rule,
+        route::{self, RouteMessage},
+        rule,
     },
     observe::SideSocket,
 };
@@ -121,10 +121,7 @@ fn requests_for(
 }
 
 /// The kernel's own message of a route that somebody else made and that returns.
-fn observed<'r>(
-    known: &KnownRoute,
-    raw_routes: &'r BTreeMap<u32, RouteMessage>,
-) -> Option<&'r RouteMessage> {
+fn observed<'r>(known: &KnownRoute, raw_routes: &'r BTreeMap<u32, RouteMessage>) -> Option<&'r RouteMessage> {
     let is_foreign_in_pod = known.protocol != PROTOCOL && known.route.side == Side::Pod;
     raw_routes.get(&known.id).filter(|_| is_foreign_in_pod)
 }

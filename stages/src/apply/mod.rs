@@ -11,14 +11,13 @@ mod veth;
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator_sdk::{Edit, Key, Side};
-use netlink_packet_route::route::RouteMessage;
-use nix::errno::Errno;
 
 use crate::{
     kernel::{
         namespace::{Namespace, NamespaceError},
         netlink::{KernelError, NetlinkError},
         nftables::{NftError, Nftables},
+        route::RouteMessage,
         sysctl::{self, SysctlError},
     },
     observe::SideSocket,
@@ -71,8 +70,8 @@ impl Failure {
     pub fn is_stale(&self) -> bool {
         let Cause::Kernel(error) = &self.cause else { return false };
         match *self.edit {
-            Edit::AddRoute(_) | Edit::AddAddress(_) | Edit::CreateVeth { .. } => error.errno == Errno::EEXIST,
-            Edit::MoveRoute { .. } => error.errno == Errno::EEXIST || error.is_absent(),
+            Edit::AddRoute(_) | Edit::AddAddress(_) | Edit::CreateVeth { .. } => error.is_present(),
+            Edit::MoveRoute { .. } => error.is_present() || error.is_absent(),
             Edit::RemoveRoute(_) | Edit::RemoveRule(_) | Edit::RemoveAddress(_) | Edit::RemoveNeighbour(_) => {
                 error.is_absent()
             }
@@ -204,10 +203,8 @@ fn is_satisfied(edit: &Edit, cause: &Cause, manner: Manner) -> bool {
     );
     match (manner, cause) {
         // The node's rule is shared: another Pod's ADD, or somebody else's foresight, made it.
-        (_, Cause::Kernel(error)) if error.errno == Errno::EEXIST && matches!(edit, Edit::AddRule(_)) => true,
-        (Manner::Lenient, Cause::Kernel(error)) => {
-            error.errno == Errno::EEXIST || is_removal && error.is_absent()
-        }
+        (_, Cause::Kernel(error)) if error.is_present() && matches!(edit, Edit::AddRule(_)) => true,
+        (Manner::Lenient, Cause::Kernel(error)) => error.is_present() || is_removal && error.is_absent(),
         // A link that is gone took along what hung on it; a Pod that is gone, everything.
         (Manner::Lenient, Cause::NoLink(_) | Cause::NoPod) => true,
         (Manner::Lenient, Cause::Sysctl(error)) => error.is_absent(),

@@ -12,7 +12,8 @@ impl Stage for MacPrefixStage {
     fn decide(facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
         let decision = Decision::default();
         let Some(prefix) = facts.settings.pod_mac_prefix else { return Ok(decision) };
-        let (Some(link), Some(ip)) = (facts.attached_link(), facts.attached_addresses().first().map(|a: &&Address| a.ip()))
+        let (Some(link), Some(ip)) =
+            (facts.attached_link(), facts.attached_addresses().first().map(|a: &&Address| a.ip()))
         else {
             return Ok(decision);
         };

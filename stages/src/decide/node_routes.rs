@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use coordinator_sdk::{Address, Change, Decision, Facts, Family, NODE_RULE_PRIORITY, Refusal, Route, Rule, Side, Stage};
+use coordinator_sdk::{
+    Address, Change, Decision, Facts, Family, NODE_RULE_PRIORITY, Refusal, Route, Rule, Side, Stage,
+};
 use ipnet::IpNet;
 
 use super::reach;

@@ -34,7 +34,9 @@ impl Stage for PodRoutesStage {
                 ("hijackCIDR", &settings.hijack_cidr),
             ];
             let Some(gateway) = node.first() else {
-                decision.warn(format!("the node has no {family} address: services and overlay Pods of that family stay out of reach"));
+                decision.warn(format!(
+                    "the node has no {family} address: services and overlay Pods of that family stay out of reach"
+                ));
                 continue;
             };
             for (name, prefixes) in lists {
@@ -68,8 +70,11 @@ pub(super) fn through_veth(table: u32, to: IpNet, gateway: IpAddr) -> Route {
 /// Proposes a route, unless the Pod has one to the same prefix that somebody else made: it stays.
 fn propose(facts: &Facts, decision: &mut Decision, route: Route, why: &str) {
     let mut routes = facts.model.routes.iter();
-    let foreign = routes.find(|known| !known.flags.ours && known.route.key() == route.key() || {
-        known.flags.connected && (known.route.side, known.route.table, known.route.to) == (Side::Pod, route.table, route.to)
+    let foreign = routes.find(|known| {
+        !known.flags.ours && known.route.key() == route.key() || {
+            known.flags.connected
+                && (known.route.side, known.route.table, known.route.to) == (Side::Pod, route.table, route.to)
+        }
     });
     match foreign {
         Some(known) if known.route.next_hops == route.next_hops => {}

@@ -6,7 +6,18 @@ use coordinator_sdk::{Address, Device, Facts, Family, Side};
 
 /// Interfaces of container engines and CNI plugins on the node: their addresses are not the node's.
 const FOREIGN: [&str; 13] = [
-    "docker", "cbr", "dummy", "virbr", "lxcbr", "veth", "lo", "cali", "flannel", "kube-ipvs", "cni", "vx-submariner",
+    "docker",
+    "cbr",
+    "dummy",
+    "virbr",
+    "lxcbr",
+    "veth",
+    "lo",
+    "cali",
+    "flannel",
+    "kube-ipvs",
+    "cni",
+    "vx-submariner",
     "cilium",
 ];
 
@@ -17,9 +28,11 @@ const FOREIGN: [&str; 13] = [
 pub(super) fn served(facts: &Facts) -> Vec<&Address> {
     let parent = facts.attached_link().and_then(|link| link.parent.as_deref());
     let is_on_link = |address: &Address| {
-        let mut on_parent = facts.model.addresses.iter().filter(|known| {
-            known.device.side == Side::Node && Some(known.device.name.as_str()) == parent
-        });
+        let mut on_parent = facts
+            .model
+            .addresses
+            .iter()
+            .filter(|known| known.device.side == Side::Node && Some(known.device.name.as_str()) == parent);
         on_parent.any(|known| known.prefix.contains(&address.ip()))
     };
     let mut addresses = facts.attached_addresses();
@@ -44,7 +57,12 @@ pub(super) fn of_node(facts: &Facts, family: Family) -> Vec<IpAddr> {
     }
     first.extend(rest);
     let mut unique = Vec::new();
-    first.retain(|ip| !unique.contains(ip) && { unique.push(*ip); true });
+    first.retain(|ip| {
+        !unique.contains(ip) && {
+            unique.push(*ip);
+            true
+        }
+    });
     first
 }
 

@@ -16,7 +16,14 @@ impl Stage for SysctlsStage {
             let sysctl = Sysctl { side: Side::Pod, key, value: value.to_owned() };
             decision.push(Change::SetSysctl(sysctl), why);
         };
-        let names: Vec<&str> = facts.model.links.iter().filter(|link| link.device.side == Side::Pod).map(|link| link.device.name.as_str()).filter(|name| *name != "lo").collect();
+        let names: Vec<&str> = facts
+            .model
+            .links
+            .iter()
+            .filter(|link| link.device.side == Side::Pod)
+            .map(|link| link.device.name.as_str())
+            .filter(|name| *name != "lo")
+            .collect();
         if let RpFilter::Set(value) = facts.settings.pod_rp_filter {
             // The kernel takes the greater of `all` and the interface's own, so each one is written.
             for scope in ["all", "default"].into_iter().chain(names) {

@@ -100,6 +100,22 @@ impl Namespace {
         Self::open(Path::new("/proc/thread-self/ns/net"))
     }
 
+    /// The namespace with this identity (device and inode), when a process lives in it.
+    ///
+    /// It looks at every process of the machine: for the case that a path is gone, and no other.
+    pub fn of_a_process(identity: (u64, u64)) -> Option<Self> {
+        let mut paths = std::fs::read_dir("/proc").ok()?.filter_map(|entry| {
+            let entry = entry.ok()?;
+            entry.file_name().to_str()?.parse::<u32>().ok()?;
+            Some(entry.path().join("ns/net"))
+        });
+        paths.find_map(|path| {
+            let found = nix::sys::stat::stat(&path).ok().filter(|found| (found.st_dev, found.st_ino) == identity)?;
+            // The process may end, and its number be another's, in between: what was opened decides.
+            Self::open(&path).ok().filter(|opened| opened.identity() == (found.st_dev, found.st_ino))
+        })
+    }
+
     /// The path by which it was opened.
     pub fn path(&self) -> &Path {
         &self.path

@@ -41,6 +41,11 @@ pub struct KernelError {
 }
 
 impl KernelError {
+    /// True for an object that is there already.
+    pub fn is_present(&self) -> bool {
+        self.errno == Errno::EEXIST
+    }
+
     /// True for an object that is not there (any more): ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL.
     pub fn is_absent(&self) -> bool {
         matches!(self.errno, Errno::ENOENT | Errno::ESRCH | Errno::ENODEV | Errno::EADDRNOTAVAIL | Errno::ENXIO)
@@ -143,11 +148,7 @@ impl<M: Messages> Netlink<M> {
     ///
     /// # Errors
     /// The kernel refuses, or its objects change faster than they can be read.
-    pub fn dump(
-        &mut self,
-        what: &'static str,
-        message: M,
-    ) -> Result<Vec<M>, NetlinkError> {
+    pub fn dump(&mut self, what: &'static str, message: M) -> Result<Vec<M>, NetlinkError> {
         for _ in 0..DUMP_ATTEMPTS {
             let first = self.send([(&message, NLM_F_DUMP)])?;
             let mut objects = Vec::new();

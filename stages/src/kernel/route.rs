@@ -11,10 +11,13 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
-        RouteAddress, RouteAttribute, RouteFlags as KernelFlags, RouteHeader, RouteMessage, RouteMetric,
-        RouteNextHop as KernelHop, RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
+        RouteAddress, RouteAttribute, RouteFlags as KernelFlags, RouteHeader, RouteMetric, RouteNextHop as KernelHop,
+        RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
     },
 };
+
+/// A route as the kernel tells it, with every attribute: kept to be replayed, not to be looked into.
+pub use netlink_packet_route::route::RouteMessage;
 
 use super::{
     link::LinkNames,

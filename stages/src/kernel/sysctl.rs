@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_the_network() {
-        for bad in ["", "net", "net/", "kernel/hostname", "net/../kernel/hostname", "/net/core", "net//core", "net/./a"] {
+        for bad in ["", "net", "net/", "kernel/hostname", "net/../kernel/hostname", "/net/core", "net//core", "net/./a"]
+        {
             assert!(matches!(read(bad), Err(SysctlError::Key(_))), "{bad:?}");
             assert!(matches!(write(bad, "1"), Err(SysctlError::Key(_))), "{bad:?}");
         }

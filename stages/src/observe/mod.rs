@@ -11,13 +11,13 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use coordinator_sdk::{ContainerId, Model, Side};
 use ipnet::IpNet;
-use netlink_packet_route::route::RouteMessage;
 
 use crate::kernel::{
     link::LinkNames,
     namespace::{Namespace, NamespaceError},
     netlink::{Netlink, NetlinkError},
     nftables::NftError,
+    route::RouteMessage,
     sysctl::SysctlError,
 };
 

@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use coordinator_sdk::{
-    Address, Device, Family, KnownRoute, Link, LinkFlags, Model, Neighbour, Side,
-};
+use coordinator_sdk::{Address, Device, Family, KnownRoute, Link, LinkFlags, Model, Neighbour, Side};
 
 use super::{Depth, Question, SideSocket, alias_prefix, pod::PodView};
 use crate::kernel::{
@@ -237,7 +235,7 @@ fn read_routes(
 /// The route as a value, its links asked for by number.
 fn known_route(
     node: &mut SideSocket,
-    message: &netlink_packet_route::route::RouteMessage,
+    message: &route::RouteMessage,
     model: &mut Model,
 ) -> Result<KnownRoute, NetlinkError> {
     if let Some(index) = route::links_of(message).into_iter().find(|index| node.names.name(*index).is_none())

@@ -2,18 +2,19 @@
 
 use std::{collections::BTreeMap, os::fd::AsFd};
 
-use coordinator_sdk::{
-    Address, Device, Family, Link, LinkFlags, Model, Neighbour, POD_VETH, REPLY_TABLE, ReplyMark, Side,
-    Sysctl, TABLE_LOCAL,
-};
-use netlink_packet_route::route::RouteMessage;
-
 use super::{ObserveError, Question, SideSocket, alias_prefix};
 use crate::kernel::{
     address,
     link::{self, KernelLink},
     namespace::Namespace,
-    neighbour, nftables::Nftables, route, rule, sysctl,
+    neighbour,
+    nftables::Nftables,
+    route::{self, RouteMessage},
+    rule, sysctl,
+};
+use coordinator_sdk::{
+    Address, Device, Family, Link, LinkFlags, Model, Neighbour, POD_VETH, REPLY_TABLE, ReplyMark, Side, Sysctl,
+    TABLE_LOCAL,
 };
 
 /// More objects of one kind than any Pod has use for: its owner can write anything there.
@@ -56,9 +57,10 @@ pub(super) fn read(question: &Question<'_>, node: &Namespace) -> Result<PodView,
     for seen in bounded("addresses", address::list(&mut socket.netlink).map_err(in_pod)?)? {
         let Some(name) = socket.names.name(seen.index) else { continue };
         let device = Device::pod(name);
-        let result = question.results.iter().find(|result| {
-            device.name == question.attached && result.prefix.addr() == seen.prefix.addr()
-        });
+        let result = question
+            .results
+            .iter()
+            .find(|result| device.name == question.attached && result.prefix.addr() == seen.prefix.addr());
         let mut flags = seen.flags;
         flags.from_result = result.is_some();
         let gateway = result.and_then(|result| result.gateway);

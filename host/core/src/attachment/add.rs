@@ -54,11 +54,7 @@ pub fn add_with_fault(call: &AddCall, fault: Option<Fault>) -> Result<Added, Att
 }
 
 /// Cleans up after calls that were killed and after a namespace that is no more; returns the others.
-fn settle_old_records(
-    call: &AddCall,
-    store: &Store,
-    lock: &ContainerLock<'_>,
-) -> Result<Vec<Record>, AttachmentError> {
+fn settle_old_records(call: &AddCall, store: &Store, lock: &ContainerLock<'_>) -> Result<Vec<Record>, AttachmentError> {
     let mut living = lock.records()?;
     let identity = call.namespace.identity();
     let is_dead = |record: &Record| {
@@ -152,12 +148,16 @@ impl Attempt<'_> {
     fn claims(&self, model: &Model) -> Result<Vec<Claim>, AttachmentError> {
         let mut claims = Vec::new();
         for known in model.routes_of(Side::Node).filter(|known| known.flags.ours) {
-            let link = known.route.next_hops.iter().filter_map(|hop| hop.device.as_ref()).find_map(|name| {
-                model.link(&Device::node(name)).filter(|link| !link.flags.ours)
-            });
-            let alias = link.and_then(|link| link.alias.as_deref()).and_then(|alias| alias.strip_prefix("coordinator:"));
+            let link = known
+                .route
+                .next_hops
+                .iter()
+                .filter_map(|hop| hop.device.as_ref())
+                .find_map(|name| model.link(&Device::node(name)).filter(|link| !link.flags.ours));
+            let alias =
+                link.and_then(|link| link.alias.as_deref()).and_then(|alias| alias.strip_prefix("coordinator:"));
             let Some((prefix, _)) = alias.and_then(|alias| alias.split_once('/')) else { continue };
-            let mut containers = self.store.containers()?.into_iter();
+            let mut containers = self.store.containers()?;
             let holder = containers.find(|id| id.prefix(64) == prefix && *id != self.call.request.container);
             claims.extend(holder.map(|container| Claim { ip: known.route.to.addr(), container }));
         }
@@ -207,7 +207,10 @@ impl Attempt<'_> {
         let outcome = apply::apply(&edits, &mut target, Manner::Strict, fault);
         let Some(failure) = outcome.failures.into_iter().next() else { return Ok(()) };
         let mut undone = touched.clone();
-        undone.retain(|key| !outcome.satisfied.contains(key));
+        // The node's rules are not observed; one that the first ADD of this attachment claims stays.
+        let claimed = self.own.as_ref().map(|own| own.after.own_keys()).unwrap_or_default();
+        let is_kept = |key: &Key| key.is_shared_on_node() && claimed.contains(key);
+        undone.retain(|key| !outcome.satisfied.contains(key) && !is_kept(key));
         let by_key = |key: &Key| plan.edits.iter().find(|planned| planned.edit.key() == *key);
         let stage = by_key(&failure.edit.key()).map(|planned| planned.stage.clone()).unwrap_or_default();
         let first = AttachmentError::Apply { stage, failure };

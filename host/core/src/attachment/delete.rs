@@ -13,7 +13,7 @@ use crate::record::{State, Store};
 pub fn delete(call: &DeleteCall) -> Result<(), AttachmentError> {
     let store = Store::open(&call.places.state)?;
     let lock = store.lock_container(&call.request.container, PATIENCE)?;
-    let mut records = lock.records()?;
+    let mut records = lock.usable_records()?;
     let namespace: Option<&Namespace> = call.namespace.as_ref();
     // A record of a killed ADD goes with the first DEL of its container.
     let is_due =

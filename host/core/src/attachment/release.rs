@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coordinator_sdk::{ContainerId, Edit, InterfaceName, Key, Model, diff};
+use coordinator_sdk::{ContainerId, Edit, InterfaceName, Key, Model, POD_VETH, diff};
 use coordinator_stages::{
     apply::{self, Failure, Manner, PodSide, Target},
-    kernel::namespace::Namespace,
-    observe::SideSocket,
+    kernel::{link, namespace::Namespace},
+    observe::{SideSocket, alias_prefix},
 };
 
 use super::{AttachmentError, add::PATIENCE};
@@ -31,19 +31,11 @@ pub(super) fn release(
         let claimed = other.after.own_keys();
         keys.retain(|key| !claimed.contains(key));
     }
-    let is_recorded = |namespace: &Namespace| {
-        let known = record.namespace.as_ref();
-        known.is_some_and(|known| (known.device, known.inode) == namespace.identity())
-    };
-    let recorded = || {
-        let path = record.namespace.as_ref().map(|known| known.path.clone())?;
-        Namespace::open(&path).ok().filter(|found| is_recorded(found))
-    };
-    let reopened = match namespace.filter(|given| is_recorded(given)) {
+    let reopened = match namespace.filter(|given| is_recorded(record, given)) {
         Some(_) => None,
-        None => recorded(),
+        None => find(record),
     };
-    let namespace = namespace.filter(|given| is_recorded(given)).or(reopened.as_ref());
+    let namespace = namespace.filter(|given| is_recorded(record, given)).or(reopened.as_ref());
     let mut pod_socket = match namespace {
         Some(namespace) => Some(namespace.enter(SideSocket::open)??),
         None => None,
@@ -59,6 +51,31 @@ pub(super) fn release(
     }
     lock.remove(record.interface.as_str())?;
     Ok(())
+}
+
+fn is_recorded(record: &Record, namespace: &Namespace) -> bool {
+    record.namespace.as_ref().is_some_and(|known| (known.device, known.inode) == namespace.identity())
+}
+
+/// The recorded namespace: by its path, else by a process that lives in it.
+///
+/// The kernel gives a number anew when a namespace has gone, so one that is found by its number alone
+/// must hold a link that bears the container's name.
+fn find(record: &Record) -> Option<Namespace> {
+    let known = record.namespace.as_ref()?;
+    let by_path = Namespace::open(&known.path).ok().filter(|found| is_recorded(record, found));
+    by_path.or_else(|| {
+        let found = Namespace::of_a_process((known.device, known.inode))?;
+        let is_ours = found.enter(|| holds_link_of(record)).ok()?;
+        is_ours.then_some(found)
+    })
+}
+
+fn holds_link_of(record: &Record) -> bool {
+    let Ok(mut socket) = SideSocket::open() else { return false };
+    let veth = link::by_name(&mut socket.netlink, POD_VETH).ok().flatten();
+    let alias = veth.and_then(|veth| veth.alias).unwrap_or_default();
+    alias.starts_with(&alias_prefix(&record.container))
 }
 
 /// Brings the objects with these keys from `now` back to `before`, as far as the kernel has them.

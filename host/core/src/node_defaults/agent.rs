@@ -237,7 +237,9 @@ mod tests {
         ] {
             let whole = Response::parse(answer.as_bytes(), false).unwrap().unwrap();
             assert_eq!((whole.status, whole.body.as_slice()), (200, b"{}".as_slice()), "{answer}");
-            let needed = answer.len() - if answer.contains("trailing") { 8 } else { 0 } - if answer.contains("chunked") { 2 } else { 0 };
+            let needed = answer.len()
+                - if answer.contains("trailing") { 8 } else { 0 }
+                - if answer.contains("chunked") { 2 } else { 0 };
             for cut in 0..needed {
                 assert_eq!(Response::parse(&answer.as_bytes()[..cut], false).unwrap(), None, "{answer} cut at {cut}");
                 assert!(Response::parse(&answer.as_bytes()[..cut], true).is_err(), "{answer} closed at {cut}");
@@ -333,6 +335,9 @@ mod tests {
         assert!(matches!(ask(&directory.path().join("no/such"), Pod::default()), Ok(None)));
         drop(UnixListener::bind(&path).unwrap());
         let error = ask(&path, Pod::default()).unwrap_err();
-        assert!(matches!(&error, AgentError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused), "{error:?}");
+        assert!(
+            matches!(&error, AgentError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused),
+            "{error:?}"
+        );
     }
 }

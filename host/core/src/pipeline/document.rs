@@ -167,10 +167,11 @@ fn json_of(value: &Spanned<DeValue<'_>>) -> Result<Value, Range<usize>> {
     Ok(match value.get_ref() {
         DeValue::String(text) => Value::from(text.as_ref()),
         DeValue::Boolean(flag) => Value::from(*flag),
-        DeValue::Integer(number) => {
-            i64::from_str_radix(number.as_str(), number.radix()).map_or_else(|_| Value::from(number.as_str()), Value::from)
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| Value::from(number.as_str()), Value::from),
+        DeValue::Float(number) => {
+            number.as_str().parse::<f64>().map_or_else(|_| Value::from(number.as_str()), Value::from)
         }
-        DeValue::Float(number) => number.as_str().parse::<f64>().map_or_else(|_| Value::from(number.as_str()), Value::from),
         DeValue::Datetime(_) => return Err(value.span()),
         DeValue::Array(values) => Value::Array(values.iter().map(json_of).collect::<Result<_, _>>()?),
         DeValue::Table(table) => {

@@ -32,7 +32,8 @@ fn bad_pipelines_get_all_their_problems_with_line_and_column() {
 #[test]
 fn settings_arrive_and_names_are_looked_up() {
     let directory = tempfile::tempdir().unwrap();
-    let text = BUILTIN_TEXT.replace("schema = 1", "schema = 1\n[settings]\nvethMTU = 1400\nserviceCIDR = [\"10.96.0.0/16\"]");
+    let text =
+        BUILTIN_TEXT.replace("schema = 1", "schema = 1\n[settings]\nvethMTU = 1400\nserviceCIDR = [\"10.96.0.0/16\"]");
     std::fs::write(directory.path().join("site.toml"), text).unwrap();
     let pipeline = Pipeline::named("site", directory.path()).unwrap();
     assert_eq!(Value::from(pipeline.settings), serde_json::json!({"vethMTU": 1400, "serviceCIDR": ["10.96.0.0/16"]}));

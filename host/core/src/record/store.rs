@@ -119,26 +119,29 @@ impl Store {
 }
 
 impl ContainerLock<'_> {
-    /// The container's records by interface, each readable or broken.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
-    pub fn each_record(&self) -> Result<Vec<(String, Result<Record, StoreError>)>, StoreError> {
-        let mut names = interfaces(&self.directory)?;
-        names.sort_unstable();
-        let read = |name: String| {
-            let record = read(&self.directory, &self.container, &name).transpose()?;
-            Some((name, record))
-        };
-        Ok(names.into_iter().filter_map(read).collect())
-    }
-
     /// The container's records, by interface.
     ///
     /// # Errors
     /// One cannot be read or trusted.
     pub fn records(&self) -> Result<Vec<Record>, StoreError> {
-        self.each_record()?.into_iter().map(|(_, record)| record).collect()
+        let mut names = interfaces(&self.directory)?;
+        names.sort_unstable();
+        names.iter().filter_map(|name| read(&self.directory, &self.container, name).transpose()).collect()
+    }
+
+    /// As [`ContainerLock::records`], but removes those that cannot be used: what they claimed is not
+    /// known any more, and they would stand in the way for ever.
+    ///
+    /// # Errors
+    /// The directory cannot be used.
+    pub fn usable_records(&self) -> Result<Vec<Record>, StoreError> {
+        for name in interfaces(&self.directory)? {
+            if let Err(error) = read(&self.directory, &self.container, &name) {
+                tracing::error!(%error, "The record is removed.");
+                self.remove(&name)?;
+            }
+        }
+        self.records()
     }
 
     /// Writes a record in place of the attachment's earlier one.
@@ -183,11 +186,8 @@ fn interfaces(directory: &Directory) -> Result<Vec<String>, StoreError> {
 
 fn read(directory: &Directory, container: &ContainerId, interface: &str) -> Result<Option<Record>, StoreError> {
     let Some(text) = directory.read(&file_of(interface), LIMIT)? else { return Ok(None) };
-    let broken = |reason: String| StoreError::Broken {
-        container: container.clone(),
-        interface: interface.to_owned(),
-        reason,
-    };
+    let broken =
+        |reason: String| StoreError::Broken { container: container.clone(), interface: interface.to_owned(), reason };
     let record: Record = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
     match record.problem(container, interface) {
         Some(reason) => Err(broken(reason)),
@@ -262,7 +262,11 @@ mod tests {
         let (_directory, store) = store();
         let lock = store.lock_container(&id("c1"), PATIENCE).unwrap();
         let mut far = record("c1", "eth0");
-        far.before.sysctls.push(Sysctl { side: Side::Pod, key: "net/core/somaxconn".to_owned(), value: "1".to_owned() });
+        far.before.sysctls.push(Sysctl {
+            side: Side::Pod,
+            key: "net/core/somaxconn".to_owned(),
+            value: "1".to_owned(),
+        });
         for bad in [far, Record { version: 2, ..record("c1", "eth0") }] {
             lock.write(&bad).unwrap();
             assert!(matches!(lock.records(), Err(StoreError::Broken { .. })), "{bad:?}");
@@ -272,6 +276,9 @@ mod tests {
             lock.directory.write(&file_of("eth0"), text).unwrap();
             assert!(matches!(lock.records(), Err(StoreError::Broken { .. })), "{text:?}");
         }
+        lock.write(&record("c1", "net1")).unwrap();
+        assert_eq!(lock.usable_records().unwrap(), [record("c1", "net1")]);
+        assert_eq!(lock.records().unwrap().len(), 1);
     }
 
     #[test]

@@ -149,7 +149,9 @@ pub fn pipeline_name(
         let value = layer.and_then(|layer| layer.get("pipeline")).filter(|value| !says_nothing("pipeline", value));
         if let Some(value) = value {
             let mut settings = Settings::default();
-            settings.set("pipeline", value, source.clone()).map_err(|problem| presented(problem, "pipeline", &source))?;
+            settings
+                .set("pipeline", value, source.clone())
+                .map_err(|problem| presented(problem, "pipeline", &source))?;
             return Ok(settings.pipeline);
         }
     }

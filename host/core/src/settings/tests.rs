@@ -135,9 +135,14 @@ fn a_log_file_lies_under_the_log_directory() {
     for good in ["/var/log/spidernet/coordinator.log", "/var/log/spidernet/a/b.log", "/var/log/spidernet/./c"] {
         assert!(configured(json!({"logOptions": {"logFile": good}})).is_ok(), "{good}");
     }
-    for bad in
-        ["/var/log/spidernet", "/var/log/spidernet/", "/var/log/spidernet/../x", "/etc/x", "x.log", "/var/log/spidernetx/y"]
-    {
+    for bad in [
+        "/var/log/spidernet",
+        "/var/log/spidernet/",
+        "/var/log/spidernet/../x",
+        "/etc/x",
+        "x.log",
+        "/var/log/spidernetx/y",
+    ] {
         let problems = configured(json!({"logOptions": {"logFile": bad}})).unwrap_err();
         assert!(problems.join("\n").starts_with(&format!("logOptions.logFile = {bad:?}: ")), "{bad}: {problems:?}");
     }

@@ -1,0 +1,258 @@
+//! The lab's world: the node with its interfaces, two LANs behind a router, an outside host, and a Pod
+//! of the overlay.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
+
+use crate::{
+    host::{Host, PORT},
+    pod::{Network, Pod},
+    service::{self, NODE_PORT, NODE_PORT_LOCAL, SERVICE_NODE, SERVICE_OVERLAY, SERVICE_POD},
+    traffic::Check,
+};
+
+/// The node's address on the first LAN, its management address, the router's, the outside host's and
+/// the overlay Pod's: IPv4, then IPv6.
+const NODE: [&str; 2] = ["10.6.1.10", "fd00:10:6::110"];
+const MANAGEMENT: [&str; 2] = ["172.20.0.10", "fd00:172:20::10"];
+const ROUTER: [&str; 2] = ["10.6.0.1", "fd00:10:6::1"];
+const OUTSIDE: [&str; 2] = ["192.0.2.10", "2001:db8::10"];
+const OVERLAY: [&str; 2] = ["10.244.1.100", "fd00:244::100"];
+
+/// The cluster's service networks, as a configuration names them.
+const SERVICE_CIDR: [&str; 2] = ["10.96.0.0/16", "fd00:96::/112"];
+const POD_CIDR: [&str; 2] = ["10.244.0.0/16", "fd00:244::/64"];
+
+/// Which addresses an interface gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Families {
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+    /// Both.
+    Dual,
+}
+
+impl Families {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::V4, Self::V6, Self::Dual];
+
+    pub(crate) fn has_v4(self) -> bool {
+        self != Self::V6
+    }
+
+    pub(crate) fn has_v6(self) -> bool {
+        self != Self::V4
+    }
+}
+
+/// The world of one story.
+#[derive(Debug)]
+pub struct Lab {
+    /// The node: the story's own thread is in it.
+    pub node: Host,
+    /// A host behind the router.
+    pub outside: Host,
+    /// A Pod that an overlay CNI made.
+    pub overlay: Host,
+    /// Both LANs' router.
+    pub router: Host,
+}
+
+/// Builds the lab, tells the story and takes everything away. A story that fails, fails the test.
+pub fn run(story: impl FnOnce(&Lab) -> Result<()> + Send + 'static) {
+    let told = std::thread::spawn(|| {
+        isolate().context("the lab needs root, or `unshare -Urn`")?;
+        let lab = Lab::build().context("cannot build the lab")?;
+        story(&lab)
+    });
+    match told.join() {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => panic!("{error:?}"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Namespaces for this thread alone, and empty directories where the plugin keeps its state.
+fn isolate() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    for place in ["/run", "/var/log", "/var/lib/cni"] {
+        if fs::metadata(place).is_ok() {
+            mount(Some("lab"), place, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+        }
+    }
+    fs::create_dir_all("/var/log/spidernet")?;
+    Ok(())
+}
+
+impl Lab {
+    fn build() -> Result<Self> {
+        let lab = Self {
+            node: Host::current("node")?,
+            outside: Host::create("outside")?,
+            overlay: Host::create("overlay")?,
+            router: Host::create("router")?,
+        };
+        for host in [&lab.node, &lab.outside, &lab.overlay, &lab.router] {
+            host.without_duplicate_detection()?;
+        }
+        for host in [&lab.node, &lab.router] {
+            host.sysctl("net/ipv4/ip_forward", "1")?;
+            host.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        }
+        lab.build_node()?;
+        lab.build_router()?;
+        lab.build_overlay()?;
+        for host in [&lab.node, &lab.outside, &lab.overlay, &lab.router] {
+            host.serve()?;
+        }
+        service::serve(&lab.node, OVERLAY, NODE, [None, None])?;
+        Ok(lab)
+    }
+
+    fn build_node(&self) -> Result<()> {
+        self.node.ip(&[
+            "link set lo up",
+            "link add ens1 type veth peer name port1 netns router",
+            "link add ens2 type veth peer name port2 netns router",
+            "link add mgmt0 type veth peer name port3 netns router",
+            "address add 10.6.1.10/16 dev ens1",
+            "address add fd00:10:6::110/64 dev ens1 nodad",
+            "address add 10.7.1.10/16 dev ens2",
+            "address add fd00:10:7::110/64 dev ens2 nodad",
+            "address add 172.20.0.10/24 dev mgmt0",
+            "address add fd00:172:20::10/64 dev mgmt0 nodad",
+            "link add docker0 type bridge",
+            "address add 172.17.0.1/16 dev docker0",
+            "link set ens1 up",
+            "link set ens2 up",
+            "link set mgmt0 up",
+            "link set docker0 up",
+            "route add default via 10.6.0.1",
+            "-6 route add default via fd00:10:6::1",
+        ])
+    }
+
+    fn build_router(&self) -> Result<()> {
+        self.router.ip(&[
+            "link add lan1 type bridge",
+            "link add lan2 type bridge",
+            "link set port1 master lan1 up",
+            "link set port2 master lan2 up",
+            "link set port3 up",
+            "address add 10.6.0.1/16 dev lan1",
+            "address add fd00:10:6::1/64 dev lan1 nodad",
+            "address add 10.7.0.1/16 dev lan2",
+            "address add fd00:10:7::1/64 dev lan2 nodad",
+            "link set lan1 up",
+            "link set lan2 up",
+            "link add wan type veth peer name eth0 netns outside",
+            "address add 192.0.2.1/24 dev wan",
+            "address add 2001:db8::1/64 dev wan nodad",
+            "link set wan up",
+        ])?;
+        self.outside.ip(&[
+            "address add 192.0.2.10/24 dev eth0",
+            "address add 2001:db8::10/64 dev eth0 nodad",
+            "link set eth0 up",
+            "route add default via 192.0.2.1",
+            "-6 route add default via 2001:db8::1",
+        ])
+    }
+
+    /// As Calico does it: a host address, a link-local router that the node plays by proxy ARP.
+    fn build_overlay(&self) -> Result<()> {
+        self.node.ip(&[
+            "link add cali0 address ee:ee:ee:ee:ee:ee type veth peer name eth0 netns overlay",
+            "link set cali0 up",
+            "address add fe80::1/64 dev cali0 nodad",
+            "route add 10.244.1.100/32 dev cali0",
+            "-6 route add fd00:244::100/128 dev cali0",
+        ])?;
+        self.node.sysctl("net/ipv4/conf/cali0/proxy_arp", "1")?;
+        self.overlay.ip(&[
+            "link set eth0 up",
+            "address add 10.244.1.100/32 dev eth0",
+            "address add fd00:244::100/128 dev eth0 nodad",
+            "route add 169.254.1.1 dev eth0 scope link",
+            "route add default via 169.254.1.1",
+            "-6 route add default via fe80::1 dev eth0",
+        ])
+    }
+
+    /// A Pod without interfaces yet.
+    ///
+    /// # Errors
+    /// A Pod of that name exists.
+    pub fn pod(&self, name: &str) -> Result<Pod> {
+        Pod::create(name)
+    }
+
+    /// A macvlan network on the first LAN; `number` (2 to 250) tells its Pods' addresses apart.
+    pub fn underlay(&self, number: u8, families: Families) -> Network {
+        let mut addresses = Vec::new();
+        if families.has_v4() {
+            addresses.push((format!("10.6.2.{number}/16"), ROUTER[0].to_owned()));
+        }
+        if families.has_v6() {
+            addresses.push((format!("fd00:10:6::2:{number:x}/64"), ROUTER[1].to_owned()));
+        }
+        Network { name: "underlay".to_owned(), parent: "ens1".to_owned(), addresses }
+    }
+
+    /// The configuration that names the cluster's networks, as node defaults would.
+    pub fn cluster(&self) -> serde_json::Value {
+        serde_json::json!({"serviceCIDR": SERVICE_CIDR, "overlayPodCIDR": POD_CIDR})
+    }
+
+    /// Points services and node ports to a Pod.
+    ///
+    /// # Errors
+    /// nftables refuses.
+    pub fn expose(&self, pod: &Pod) -> Result<()> {
+        let addresses: Vec<String> = pod.addresses().iter().map(ToString::to_string).collect();
+        let first = |is_v6: bool| addresses.iter().map(String::as_str).find(|ip| ip.contains(':') == is_v6);
+        service::serve(&self.node, OVERLAY, NODE, [first(false), first(true)])
+    }
+
+    /// Everything that a user of the Pod would try, for each of its addresses.
+    pub fn checks<'l>(&'l self, pod: &'l Pod) -> Vec<Check<'l>> {
+        let mut checks = Vec::new();
+        for ip in pod.addresses() {
+            let at = usize::from(ip.is_ipv6());
+            let family = if ip.is_ipv6() { "v6" } else { "v4" };
+            let mut check = |name: &str, from: &'l Host, to: &str, port: u16| {
+                // Addresses of this file and of Pods: they all parse.
+                let Ok(to) = to.parse::<IpAddr>() else { return };
+                let name = format!("{family} {name}");
+                checks.push(Check { name, from, to: SocketAddr::new(to, port), watch: &pod.host });
+            };
+            let host = &pod.host;
+            check("pod > node", host, NODE[at], PORT);
+            check("pod > node's other address", host, MANAGEMENT[at], PORT);
+            check("pod > router", host, ROUTER[at], PORT);
+            check("pod > outside", host, OUTSIDE[at], PORT);
+            check("pod > overlay pod", host, OVERLAY[at], PORT);
+            check("pod > service (overlay pod)", host, SERVICE_OVERLAY[at], 80);
+            check("pod > service (node)", host, SERVICE_NODE[at], 80);
+            check("pod > service (itself)", host, SERVICE_POD[at], 80);
+            let pod_ip = ip.to_string();
+            check("node > pod", &self.node, &pod_ip, PORT);
+            check("overlay pod > pod", &self.overlay, &pod_ip, PORT);
+            check("outside > pod", &self.outside, &pod_ip, PORT);
+            check("outside > nodePort (Cluster)", &self.outside, NODE[at], NODE_PORT);
+            check("outside > nodePort (Local)", &self.outside, NODE[at], NODE_PORT_LOCAL);
+        }
+        checks
+    }
+}

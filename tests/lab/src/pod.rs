@@ -1,0 +1,188 @@
+//! A Pod: a namespace whose interfaces come from a chain of real CNI plugins.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    io::Write as _,
+    net::IpAddr,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use serde_json::{Value, json};
+
+use crate::{command::plugin, host::Host};
+
+/// Where Debian's package puts the reference plugins.
+const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
+
+/// A macvlan network and the addresses that its static IPAM gives.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// The node's interface.
+    pub parent: String,
+    /// Addresses with their prefix lengths, each with its gateway.
+    pub addresses: Vec<(String, String)>,
+}
+
+/// A Pod.
+#[derive(Debug)]
+pub struct Pod {
+    /// Its namespace.
+    pub host: Host,
+    /// Its container id.
+    pub container: String,
+    addresses: RefCell<Vec<IpAddr>>,
+}
+
+/// A plugin's refusal: the error object of the CNI specification.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginError(pub Value);
+
+impl fmt::Display for PluginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the plugin refuses: {}", self.0)
+    }
+}
+
+impl std::error::Error for PluginError {}
+
+impl Pod {
+    pub(crate) fn create(name: &str) -> Result<Self> {
+        let host = Host::create(name)?;
+        let container = format!("{name}-0123456789abcdef");
+        Ok(Self { host, container, addresses: RefCell::default() })
+    }
+
+    /// The addresses that the networks gave.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.addresses.borrow().clone()
+    }
+
+    /// Attaches the Pod to a network by the macvlan plugin alone; its result.
+    ///
+    /// # Errors
+    /// The plugin refuses.
+    pub fn attach_without_us(&self, interface: &str, network: &Network) -> Result<Value> {
+        let plugin = format!("{REFERENCE_PLUGINS}/macvlan");
+        let result = self.call(Path::new(&plugin), "ADD", interface, &macvlan(network))?;
+        for (address, _) in &network.addresses {
+            let ip = address.split('/').next().unwrap_or_default();
+            self.addresses.borrow_mut().push(ip.parse()?);
+        }
+        self.settle(interface)?;
+        self.host.serve()?;
+        Ok(result)
+    }
+
+    /// Attaches the Pod to a network by the chain of macvlan and the plugin under test, whose
+    /// configuration has the fields of `settings`; its result.
+    ///
+    /// # Errors
+    /// A plugin refuses: the source is then a [`PluginError`].
+    pub fn attach(&self, interface: &str, network: &Network, settings: &Value) -> Result<Value> {
+        let result = self.attach_without_us(interface, network)?;
+        self.add(interface, network, settings, &result)
+    }
+
+    /// The ADD of the plugin under test, with the result of the plugin before it.
+    ///
+    /// # Errors
+    /// As [`Pod::attach`].
+    pub fn add(&self, interface: &str, network: &Network, settings: &Value, prev_result: &Value) -> Result<Value> {
+        let mut configuration = configuration(network, settings);
+        configuration["prevResult"] = prev_result.clone();
+        self.call(&plugin()?, "ADD", interface, &configuration)
+    }
+
+    /// The DEL of the plugin under test.
+    ///
+    /// # Errors
+    /// As [`Pod::attach`].
+    pub fn del(&self, interface: &str, network: &Network, settings: &Value) -> Result<()> {
+        self.call(&plugin()?, "DEL", interface, &configuration(network, settings)).map(drop)
+    }
+
+    /// Detaches by the chain in its reverse order.
+    ///
+    /// # Errors
+    /// As [`Pod::attach`].
+    pub fn detach(&self, interface: &str, network: &Network, settings: &Value) -> Result<()> {
+        self.del(interface, network, settings)?;
+        let plugin = format!("{REFERENCE_PLUGINS}/macvlan");
+        self.call(Path::new(&plugin), "DEL", interface, &macvlan(network)).map(drop)
+    }
+
+    /// Executes a plugin as a runtime does.
+    ///
+    /// # Errors
+    /// As [`Pod::attach`].
+    pub fn call(&self, plugin: &Path, command: &str, interface: &str, configuration: &Value) -> Result<Value> {
+        let mut child = Command::new(plugin)
+            .env_clear()
+            .env("CNI_COMMAND", command)
+            .env("CNI_CONTAINERID", &self.container)
+            .env("CNI_NETNS", self.host.path())
+            .env("CNI_IFNAME", interface)
+            .env("CNI_PATH", REFERENCE_PLUGINS)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", plugin.display()))?;
+        child
+            .stdin
+            .take()
+            .context("the child has a standard input")?
+            .write_all(configuration.to_string().as_bytes())?;
+        let output = child.wait_with_output()?;
+        let result = match output.stdout.as_slice() {
+            [] => Value::Null,
+            text => serde_json::from_slice(text)
+                .map_err(|_| anyhow!("{} says {}", plugin.display(), String::from_utf8_lossy(text)))?,
+        };
+        if output.status.success() {
+            return Ok(result);
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(anyhow::Error::new(PluginError(result)).context(format!("{command} {interface}: {said}")))
+    }
+
+    /// Waits until no address is tentative: duplicate address detection takes its second.
+    fn settle(&self, interface: &str) -> Result<()> {
+        for _ in 0..300 {
+            if self.host.run("ip", &["address", "show", "dev", interface, "tentative"])?.trim().is_empty() {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Err(anyhow!("an address of {interface} stays tentative"))
+    }
+}
+
+fn macvlan(network: &Network) -> Value {
+    let addresses: Vec<Value> =
+        network.addresses.iter().map(|(address, gateway)| json!({"address": address, "gateway": gateway})).collect();
+    let is_v6 = |address: &str| address.contains(':');
+    let routes: Vec<Value> = network
+        .addresses
+        .iter()
+        .map(|(address, gateway)| json!({"dst": if is_v6(address) { "::/0" } else { "0.0.0.0/0" }, "gw": gateway}))
+        .collect();
+    json!({
+        "cniVersion": "1.0.0", "name": network.name, "type": "macvlan", "master": network.parent, "mode": "bridge",
+        "ipam": {"type": "static", "addresses": addresses, "routes": routes},
+    })
+}
+
+fn configuration(network: &Network, settings: &Value) -> Value {
+    let mut configuration = json!({"cniVersion": "1.0.0", "name": network.name, "type": "coordinator"});
+    for (key, value) in settings.as_object().into_iter().flatten() {
+        configuration[key] = value.clone();
+    }
+    configuration
+}

@@ -1,0 +1,125 @@
+//! The house's rules that a compiler does not see: which room may know which.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every Rust file below a folder, with its text.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push((path.clone(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+    found
+}
+
+/// The lines of a folder's files that say one of `words`, comments excepted, as `file:line: text`.
+fn saying(folder: &Path, words: &[&str], except: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, text) in sources(folder) {
+        if except.iter().any(|part| path.to_string_lossy().contains(part)) {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            if words.iter().any(|word| says(line, word)) {
+                found.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+/// True when the word begins in the line: `unix::` does not say `nix::`.
+fn says(line: &str, word: &str) -> bool {
+    let begins = |at: usize| !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+    line.match_indices(word).any(|(at, _)| begins(at))
+}
+
+/// Our crates that a manifest depends on, outside of its tests.
+fn depends_on(manifest: &str) -> Vec<&str> {
+    let product = manifest.split("[dev-dependencies]").next().unwrap_or_default();
+    let dependencies = product.split("[dependencies]").nth(1).unwrap_or_default();
+    let names = dependencies.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
+    names.filter(|name| name.starts_with("coordinator")).collect()
+}
+
+#[test]
+fn the_arrows_between_the_crates_point_downwards() {
+    let allowed: [(&str, &[&str]); 4] = [
+        ("sdk", &[]),
+        ("stages", &["coordinator-sdk"]),
+        ("host/core", &["coordinator-sdk", "coordinator-stages"]),
+        ("host/cni", &["coordinator-sdk", "coordinator-core"]),
+    ];
+    for (folder, allowed) in allowed {
+        let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        let wrong: Vec<_> = depends_on(&manifest).into_iter().filter(|name| !allowed.contains(name)).collect();
+        assert!(wrong.is_empty(), "{folder} must not depend on {wrong:?}");
+    }
+}
+
+#[test]
+fn only_the_kernel_room_speaks_to_the_kernel() {
+    let words = ["rtnetlink::", "netlink_packet_", "netlink_sys::", "nix::"];
+    for folder in ["sdk/src", "stages/src", "host/core/src", "host/cni/src"] {
+        let found = saying(&root().join(folder), &words, &["stages/src/kernel/"]);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn a_deciding_stage_touches_nothing() {
+    let words =
+        ["std::fs", "std::process", "std::time", "std::env", "kernel::", "TcpStream", "UdpSocket", "UnixStream"];
+    let found = saying(&root().join("stages/src/decide"), &words, &[]);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn wasmtime_is_known_to_the_guest_room_only() {
+    for folder in ["sdk/src", "stages/src", "host/core/src", "host/cni/src"] {
+        let found = saying(&root().join(folder), &["wasmtime::"], &["/guest/"]);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_and_stays_readable() {
+    let mut wrong = Vec::new();
+    for folder in ["sdk/src", "stages/src", "host", "xtask/src", "tests/lab/src"] {
+        for (path, text) in sources(&root().join(folder)) {
+            let is_test_module = path.file_name().is_some_and(|name| name == "tests.rs");
+            if !text.starts_with("//!") && !is_test_module {
+                wrong.push(format!("{} does not begin by saying what it is", path.display()));
+            }
+            let lines = text.lines().count();
+            if lines > 440 {
+                wrong.push(format!("{} has {lines} lines", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_rule_that_is_broken_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("bad.rs"), "// nix:: in a comment\nuse nix::sched::setns;\nuse std::os::unix::fs;\n")
+        .unwrap();
+    let found = saying(folder.path(), &["nix::"], &[]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].ends_with("bad.rs:2: use nix::sched::setns;"), "{found:?}");
+    let manifest =
+        "[dependencies]\ncoordinator-core.workspace = true\nserde = \"1\"\n[dev-dependencies]\ncoordinator-lab = {}\n";
+    assert_eq!(depends_on(manifest), ["coordinator-core"]);
+}

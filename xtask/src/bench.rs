@@ -1,0 +1,151 @@
+//! `cargo xtask bench`: whole processes, measured in turn, so that whatever else the machine does
+//! meets them all alike.
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    dist,
+    measure::Program,
+    need::Job,
+    setup,
+    statistics::{Sample, Summary, table},
+};
+
+/// Rounds, when nobody says otherwise.
+const RUNS: usize = 60;
+/// Rounds before those that count: caches are warm then for everyone.
+const WARM_UP: usize = 3;
+
+type Work<'w, T> = Box<dyn FnMut() -> Result<T> + 'w>;
+
+/// Something to measure: before each run `setup` makes the world it needs, `teardown` takes it away.
+pub struct Contender<'w> {
+    /// Its name in the table.
+    pub name: String,
+    /// Not measured.
+    pub setup: Work<'w, ()>,
+    /// Measured.
+    pub run: Work<'w, Sample>,
+    /// Not measured; called also when `run` failed.
+    pub teardown: Work<'w, ()>,
+}
+
+impl<'w> Contender<'w> {
+    /// A program that needs no world of its own.
+    pub fn alone(name: &str, program: Program) -> Self {
+        Self {
+            name: name.to_owned(),
+            setup: Box::new(|| Ok(())),
+            run: Box::new(move || Ok(program.measure()?.0)),
+            teardown: Box::new(|| Ok(())),
+        }
+    }
+
+    fn once(&mut self) -> Result<Sample> {
+        (self.setup)().context("setup")?;
+        let sample = (self.run)();
+        let down = (self.teardown)().context("teardown");
+        let sample = sample?;
+        down.map(|()| sample)
+    }
+}
+
+/// Measures each contender `runs` times, one after the other in every round; each round begins with
+/// another one.
+pub fn compete(contenders: &mut [Contender<'_>], runs: usize) -> Result<Vec<(String, Summary)>> {
+    let mut samples = vec![Vec::with_capacity(runs); contenders.len()];
+    for round in 0..WARM_UP + runs {
+        for turn in 0..contenders.len() {
+            let at = (round + turn) % contenders.len();
+            let contender = &mut contenders[at];
+            let sample = contender.once().with_context(|| format!("{}, round {round}", contender.name))?;
+            if round >= WARM_UP {
+                samples[at].push(sample);
+            }
+        }
+    }
+    let summary = |(contender, samples): (&Contender<'_>, &Vec<Sample>)| {
+        Summary::of(samples).map(|summary| (contender.name.clone(), summary)).context("there must be at least one run")
+    };
+    contenders.iter().zip(&samples).map(summary).collect()
+}
+
+/// Runs the benchmarks and prints their tables.
+pub fn run(arguments: &[String]) -> Result<()> {
+    let runs = runs(arguments)?;
+    setup::provide(Job::Bench)?;
+    let plugin = dist::build(&dist::PLUGIN)?;
+    let floor = dist::build(&dist::FLOOR)?;
+    let mut contenders = [
+        Contender::alone("floor", Program::new(floor)),
+        Contender::alone("VERSION", Program::new(plugin).environment("CNI_COMMAND", "VERSION").input("{}")),
+    ];
+    println!("\n### Start of a process, medians of {runs} interleaved runs\n");
+    println!("{}", table(&compete(&mut contenders, runs)?));
+    Ok(())
+}
+
+fn runs(arguments: &[String]) -> Result<usize> {
+    match arguments {
+        [] => Ok(RUNS),
+        [flag, number] if flag == "--runs" => match number.parse() {
+            Ok(runs) if runs > 0 => Ok(runs),
+            _ => bail!("--runs wants a number above 0, not {number}"),
+        },
+        [flag] if flag == "--runs" => bail!("--runs wants a number"),
+        [other, ..] => bail!("unexpected argument {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{cell::RefCell, time::Duration};
+
+    /// A contender that writes down what is done to it.
+    fn noted<'w>(name: &'static str, log: &'w RefCell<Vec<String>>, wall: Option<u64>) -> Contender<'w> {
+        let note = move |what: &str| -> Result<()> {
+            log.borrow_mut().push(format!("{name} {what}"));
+            Ok(())
+        };
+        Contender {
+            name: name.to_owned(),
+            setup: Box::new(move || note("setup")),
+            run: Box::new(move || {
+                note("run")?;
+                let wall = Duration::from_millis(wall.context("broken")?);
+                Ok(Sample { wall, peak_rss_kib: 1 })
+            }),
+            teardown: Box::new(move || note("teardown")),
+        }
+    }
+
+    #[test]
+    fn contenders_take_turns_and_rounds_begin_with_another() {
+        let log = RefCell::default();
+        let summaries = compete(&mut [noted("a", &log, Some(1)), noted("b", &log, Some(2))], 5).unwrap();
+        let runs: Vec<String> = log.take().into_iter().filter(|line| line.ends_with("run")).collect();
+        assert_eq!(runs.len(), 2 * (WARM_UP + 5));
+        assert_eq!(runs[..4], ["a run", "b run", "b run", "a run"]);
+        assert_eq!(summaries[1].0, "b");
+        assert_eq!(summaries[1].1.median, Duration::from_millis(2));
+    }
+
+    #[test]
+    fn a_failed_run_is_named_and_cleaned_up() {
+        let log = RefCell::default();
+        let error = compete(&mut [noted("a", &log, None)], 5).unwrap_err();
+        assert_eq!(format!("{error:#}"), "a, round 0: broken");
+        assert_eq!(log.take(), ["a setup", "a run", "a teardown"]);
+    }
+
+    #[test]
+    fn the_number_of_runs_is_read_strictly() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(runs(&[]).unwrap(), RUNS);
+        assert_eq!(runs(&words("--runs 5")).unwrap(), 5);
+        for wrong in ["--runs 0", "--runs x", "--runs", "5"] {
+            assert!(runs(&words(wrong)).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `cargo xtask test`: all tests, against the release binaries.
+//!
+//! Root runs them twice: once as they are, once in a user namespace, where they have what an
+//! ordinary user has who may make namespaces. An ordinary user runs them in the namespace only.
+
+use std::process::Command;
+
+use anyhow::Result;
+use nix::unistd::geteuid;
+
+use crate::{
+    dist,
+    need::Job,
+    no_arguments, setup,
+    steps::Steps,
+    workspace::{self, cargo},
+};
+
+/// Tests with this in their name use the machine's own container runtime, which wants real root.
+const NEEDS_ROOT: &str = "podman";
+
+/// Tells the tests where the plugin is.
+const PLUGIN: &str = "COORDINATOR_BIN";
+
+/// Runs all tests.
+pub fn run(arguments: &[String]) -> Result<()> {
+    no_arguments(arguments)?;
+    let mut steps = Steps::default();
+    all(&mut steps)?;
+    steps.finish()
+}
+
+/// Takes the steps of all tests. What they stand on must be there, so that is no step.
+pub fn all(steps: &mut Steps) -> Result<()> {
+    setup::provide(Job::Test)?;
+    let plugin = dist::build(&dist::PLUGIN)?;
+
+    let mut guest = cargo();
+    guest.args(["check", "--package", "coordinator-sdk", "--target", "wasm32-unknown-unknown"]);
+    steps.run("vocabulary for wasm32", &mut guest);
+
+    let mut build = cargo();
+    workspace::run(build.args(["test", "--workspace", "--no-run"]))?;
+    if geteuid().is_root() {
+        let mut tests = cargo();
+        tests.args(["test", "--workspace", "--no-fail-fast"]);
+        steps.run_tests("tests as root", tests.env(PLUGIN, &plugin));
+    } else {
+        steps.leave_out("tests as root", "this is an ordinary user; run the same command as root");
+    }
+    steps.run_tests("tests as a user", in_user_namespace(&cargo()).env(PLUGIN, &plugin));
+    Ok(())
+}
+
+/// The tests in a namespace of their own, where the caller is root; there is no network to fetch
+/// anything from. Documentation's examples touch no kernel and need no second run.
+fn in_user_namespace(cargo: &Command) -> Command {
+    let mut command = Command::new("unshare");
+    command.current_dir(workspace::root()).args(["--user", "--map-root-user", "--net", "--"]).arg(cargo.get_program());
+    command.args(["test", "--workspace", "--no-fail-fast", "--offline", "--lib", "--bins", "--tests"]);
+    command.args(["--", "--skip", NEEDS_ROOT]);
+    command
+}
