@@ -9,7 +9,7 @@ use coordinator_lab::{Families, difference, plugin, run};
 use serde_json::{Value, json};
 
 /// Executes the plugin with these variables and this text; its exit code and what it printed.
-fn execute(variables: &[(&str, &str)], input: &[u8]) -> (Option<i32>, Value) {
+fn execute(variables: Variables<'_>, input: &[u8]) -> (Option<i32>, Value) {
     let mut child = Command::new(plugin().unwrap())
         .env_clear()
         .envs(variables.iter().copied())
@@ -40,6 +40,8 @@ fn good() -> Value {
         "prevResult": {"interfaces": [{"name": "eth0", "sandbox": "/run/netns/p1"}], "ips": []}
     })
 }
+
+type Variables<'v> = &'v [(&'v str, &'v str)];
 
 const ENVIRONMENT: [(&str, &str); 4] =
     [("CNI_COMMAND", "ADD"), ("CNI_CONTAINERID", "p1"), ("CNI_NETNS", "/run/netns/p1"), ("CNI_IFNAME", "eth0")];
@@ -118,7 +120,7 @@ fn a_wrong_environment_is_refused_with_every_name() {
     run(|lab| {
         lab.pod("p1")?;
         let long = "f".repeat(300);
-        let cases: [(&[(&str, &str)], &[&str]); 13] = [
+        let cases: [(Variables<'_>, &[&str]); 13] = [
             (&[("CNI_COMMAND", "")], &["CNI_COMMAND"]),
             (&[("CNI_COMMAND", "FROBNICATE")], &["FROBNICATE"]),
             (&[("CNI_CONTAINERID", "../../etc")], &["../../etc"]),

@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod demo;
 mod dist;
 mod measure;
 mod need;
@@ -24,7 +25,13 @@ struct Subcommand {
     run: fn(&[String]) -> anyhow::Result<()>,
 }
 
-const SUBCOMMANDS: [Subcommand; 4] = [
+const SUBCOMMANDS: [Subcommand; 5] = [
+    Subcommand {
+        name: "demo",
+        arguments: "",
+        summary: "show a pod without the plugin, what the plugin does, and the pod with it",
+        run: demo::run,
+    },
     Subcommand {
         name: "dist",
         arguments: "",
@@ -64,11 +71,18 @@ fn main() -> ExitCode {
     if name == measure::SUBCOMMAND {
         return measure::stand_between(rest);
     }
+    if name == demo::INSIDE {
+        return ended(demo::tell_it());
+    }
     let Some(subcommand) = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name) else {
         eprintln!("error: there is no subcommand {name}\n\n{}", usage());
         return ExitCode::from(2);
     };
-    match (subcommand.run)(rest) {
+    ended((subcommand.run)(rest))
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

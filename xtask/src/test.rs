@@ -20,7 +20,7 @@ use crate::{
 const NEEDS_ROOT: &str = "podman";
 
 /// Tells the tests where the plugin is.
-const PLUGIN: &str = "COORDINATOR_BIN";
+pub const PLUGIN: &str = "COORDINATOR_BIN";
 
 /// Runs all tests.
 pub fn run(arguments: &[String]) -> Result<()> {

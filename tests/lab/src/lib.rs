@@ -28,7 +28,7 @@ mod traffic;
 
 pub use command::{command, plugin};
 pub use host::Host;
-pub use node::{Families, Lab, run};
+pub use node::{Families, Lab, run, tell};
 pub use pod::{Network, PluginError, Pod};
 pub use snapshot::{Snapshot, difference};
 pub use traffic::{Check, Outcome, table};

@@ -70,16 +70,22 @@ pub struct Lab {
 
 /// Builds the lab, tells the story and takes everything away. A story that fails, fails the test.
 pub fn run(story: impl FnOnce(&Lab) -> Result<()> + Send + 'static) {
+    if let Err(error) = tell(story) {
+        panic!("{error:?}");
+    }
+}
+
+/// As [`run`], for a program that says itself what went wrong.
+///
+/// # Errors
+/// The lab cannot be built, or what the story says.
+pub fn tell(story: impl FnOnce(&Lab) -> Result<()> + Send + 'static) -> Result<()> {
     let told = std::thread::spawn(|| {
         isolate().context("the lab needs root, or `unshare -Urn`")?;
         let lab = Lab::build().context("cannot build the lab")?;
         story(&lab)
     });
-    match told.join() {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => panic!("{error:?}"),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
+    told.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Namespaces for this thread alone, and empty directories where the plugin keeps its state.
