@@ -1,10 +1,9 @@
 //! `cargo xtask demo`: a Pod with and without the plugin, in a lab that is gone afterwards.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 use coordinator_lab::{Check, Families, Outcome, table, tell};
-use nix::unistd::geteuid;
 
 use crate::{dist, need::Job, no_arguments, setup, test::PLUGIN, workspace};
 
@@ -18,16 +17,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
     no_arguments(arguments)?;
     setup::provide(Job::Test)?;
     let plugin = dist::build(&dist::PLUGIN)?;
-    let this = std::env::current_exe()?;
-    let mut command = match geteuid().is_root() {
-        true => Command::new(this),
-        false => {
-            let mut command = Command::new("unshare");
-            command.args(["--user", "--map-root-user", "--net", "--"]).arg(this);
-            command
-        }
-    };
-    workspace::run(command.arg(INSIDE).env(PLUGIN, plugin))
+    workspace::run(workspace::inside_namespaces(INSIDE)?.env(PLUGIN, plugin))
 }
 
 /// The story itself.

@@ -74,6 +74,9 @@ fn main() -> ExitCode {
     if name == demo::INSIDE {
         return ended(demo::tell_it());
     }
+    if name == bench::INSIDE {
+        return ended(bench::measure_inside(rest));
+    }
     let Some(subcommand) = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name) else {
         eprintln!("error: there is no subcommand {name}\n\n{}", usage());
         return ExitCode::from(2);

@@ -22,10 +22,11 @@ pub const SUBCOMMAND: &str = "measured";
 /// What fits into a pipe before anyone reads (pipe(7)).
 const PIPE_BYTES: usize = 65536;
 
-/// A process to measure, without arguments. Its environment holds what is set here and a search path, nothing else.
+/// A process to measure. Its environment holds what is set here and a search path, nothing else.
 #[derive(Debug, Clone)]
 pub struct Program {
     program: OsString,
+    arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     input: Vec<u8>,
 }
@@ -34,7 +35,14 @@ impl Program {
     /// A program that reads nothing.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let program = program.as_ref().to_owned();
-        Self { program, environment: Vec::new(), input: Vec::new() }
+        Self { program, arguments: Vec::new(), environment: Vec::new(), input: Vec::new() }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
     }
 
     /// Sets an environment variable.
@@ -61,6 +69,7 @@ impl Program {
         let output = Command::new(std::env::current_exe().context("cannot find this program")?)
             .arg(SUBCOMMAND)
             .arg(&self.program)
+            .args(&self.arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

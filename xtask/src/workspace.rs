@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nix::unistd::geteuid;
 
 /// The folder of the workspace's `Cargo.toml`.
 pub fn root() -> PathBuf {
@@ -31,6 +32,21 @@ pub fn target() -> Result<PathBuf> {
         serde_json::from_slice(&output.stdout).context("cannot read what cargo metadata says")?;
     let target = metadata["target_directory"].as_str().context("cargo metadata names no target_directory")?;
     Ok(target.into())
+}
+
+/// This program's own subcommand, in namespaces where an ordinary user is root.
+pub fn inside_namespaces(subcommand: &str) -> Result<Command> {
+    let this = std::env::current_exe().context("cannot find this program")?;
+    let mut command = match geteuid().is_root() {
+        true => Command::new(this),
+        false => {
+            let mut command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--net", "--"]).arg(this);
+            command
+        }
+    };
+    command.arg(subcommand);
+    Ok(command)
 }
 
 /// Runs a program to its end, with this one's standard streams.

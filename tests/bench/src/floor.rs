@@ -1,6 +1,174 @@
-//! The speed reference of the benchmarks is not written yet: it will send an ADD's netlink messages hard-coded.
+//! The speed reference: what an ADD and a DEL of the lab's underlay Pod ask of the kernel, hard-coded.
+//!
+//! The same questions and the same writes in the same datagrams as the plugin's, with addresses,
+//! names and numbers as constants. No configuration, model, decision, record, lock or log, and no
+//! thread: this process itself enters the Pod's namespace. Nothing can be faster that says the same.
+//!
+//! `floor add|del NETNS v4|v6|dual`, or `floor nothing` to see what a process costs that does nothing
 
-fn main() -> std::process::ExitCode {
-    eprintln!("the floor program is not written yet");
-    std::process::ExitCode::FAILURE
+#[path = "floor/world.rs"]
+mod world;
+
+use std::{fs::File, os::fd::AsFd, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use coordinator_sdk::{Family, POD_VETH, PROTOCOL, Side};
+use coordinator_stages::kernel::{
+    address, link, neighbour,
+    netlink::{Netlink, Request},
+    nftables::Nftables,
+    route, rule, sysctl,
+};
+use nix::sched::{CloneFlags, setns};
+use world::{ALIAS, ATTACHED, NODE_VETH, World, pair};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("floor: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["nothing"] {
+        return Ok(());
+    }
+    let [command, namespace, families] = arguments.as_slice() else { bail!("floor add|del NETNS v4|v6|dual") };
+    let families: &[Family] = match families.as_str() {
+        "v4" => &[Family::Ipv4],
+        "v6" => &[Family::Ipv6],
+        "dual" => &Family::ALL,
+        other => bail!("{other} is none of v4, v6, dual"),
+    };
+    let open = |path: &str| File::open(path).with_context(|| format!("cannot open {path}"));
+    let places = Places { pod: open(namespace)?, node: open("/proc/self/ns/net")? };
+    let world = World::new(families);
+    match command.as_str() {
+        "add" => add(&places, &world),
+        "del" => del(&places, &world),
+        other => bail!("{other} is neither add nor del"),
+    }
+}
+
+struct Places {
+    pod: File,
+    node: File,
+}
+
+impl Places {
+    /// Does something in the Pod's namespace and comes back.
+    fn in_pod<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        setns(&self.pod, CloneFlags::CLONE_NEWNET).context("cannot enter the pod")?;
+        let result = work();
+        setns(&self.node, CloneFlags::CLONE_NEWNET).context("cannot leave the pod")?;
+        result
+    }
+}
+
+fn add(places: &Places, world: &World) -> Result<()> {
+    let (mut pod, mut nftables) = places.in_pod(|| observe_pod(places, world))?;
+    let mut node: Netlink = Netlink::open()?;
+    observe_node(&mut node, world)?;
+
+    // The pair, its numbers, and both ends claimed and raised.
+    let question = Request { message: link::question_by_name(NODE_VETH), flags: 0 };
+    let mut answers = node.transact(&[link::create_veth(&pair(), places.pod.as_fd()), question])?;
+    let end = answers.pop().context("no answer")??.into_iter().find_map(link::parse).context("no veth")?;
+    answers.pop().context("no answer")??;
+    let (node_end, pod_end) = (end.index, end.lower.context("no peer")?);
+    send(&mut node, &[link::claim(node_end, ALIAS)])?;
+    send(&mut pod, &[link::claim(pod_end, ALIAS)])?;
+
+    places.in_pod(|| {
+        sysctl::write("net/ipv4/conf/all/src_valid_mark", "1")?;
+        sysctl::write(&format!("net/ipv4/conf/{POD_VETH}/rp_filter"), "0")?;
+        if world.families.contains(&Family::Ipv6) {
+            sysctl::write(&format!("net/ipv6/conf/{POD_VETH}/disable_ipv6"), "0")?;
+        }
+        Ok(())
+    })?;
+
+    let mut names = link::LinkNames::default();
+    names.insert(pod_end, POD_VETH);
+    let mut requests: Vec<Request> =
+        world.node_ips.iter().map(|ip| neighbour::set(pod_end, *ip, pair().node_mac)).collect();
+    for wanted in world.pod_routes() {
+        requests.push(route::add(route::message(&wanted, PROTOCOL, &names)?));
+    }
+    requests.extend(world.pod_rules().iter().map(rule::add));
+    send(&mut pod, &requests)?;
+    nftables.mark_replies(POD_VETH, 0)?;
+
+    let mut names = link::LinkNames::default();
+    names.insert(node_end, NODE_VETH);
+    let mut requests: Vec<Request> =
+        world.pod_ips.iter().map(|ip| neighbour::set(node_end, *ip, pair().pod_mac)).collect();
+    for wanted in world.node_routes() {
+        requests.push(route::add(route::message(&wanted, PROTOCOL, &names)?));
+    }
+    let own = requests.len();
+    requests.extend(world.node_rules().iter().map(rule::add));
+    // Another Pod may have made the rules.
+    for answer in node.transact(&requests)?.into_iter().take(own) {
+        answer?;
+    }
+    Ok(())
+}
+
+/// Every question that the plugin asks in the Pod.
+fn observe_pod(places: &Places, world: &World) -> Result<(Netlink, Nftables)> {
+    let mut pod: Netlink = Netlink::open()?;
+    let links = link::list(&mut pod)?;
+    link::namespace_id(&mut pod, places.node.as_fd())?;
+    address::list(&mut pod)?;
+    for family in world.families {
+        route::list(&mut pod, *family, None)?;
+        rule::list(&mut pod, Side::Pod, *family)?;
+    }
+    let attached = links.iter().find(|link| link.name == ATTACHED).context("no attached interface")?;
+    neighbour::list(&mut pod, attached.index)?;
+    for key in ["all/src_valid_mark", "all/rp_filter", "default/rp_filter", "eth0/rp_filter"] {
+        sysctl::read(&format!("net/ipv4/conf/{key}"))?;
+    }
+    sysctl::read("net/ipv6/conf/eth0/disable_ipv6")?;
+    let mut nftables = Nftables::open()?;
+    nftables.observe()?;
+    Ok((pod, nftables))
+}
+
+/// Every question that the plugin asks on the node.
+fn observe_node(node: &mut Netlink, world: &World) -> Result<()> {
+    let mut questions = vec![link::question_by_name(NODE_VETH)];
+    questions.extend(world.pod_ips.iter().map(|ip| route::way_question(*ip, None)));
+    questions.extend(world.far_ips().map(route::match_question));
+    node.transact(&questions.into_iter().map(|message| Request { message, flags: 0 }).collect::<Vec<_>>())?;
+    let mut links: Vec<u32> = address::list(node)?.iter().map(|address| address.index).collect();
+    links.dedup();
+    for index in links {
+        link::by_index(node, index)?;
+    }
+    Ok(())
+}
+
+fn del(places: &Places, world: &World) -> Result<()> {
+    let (mut pod, mut nftables) = places.in_pod(|| Ok((Netlink::open()?, Nftables::open()?)))?;
+    let mut node: Netlink = Netlink::open()?;
+    send(&mut node, &world.node_rules().iter().map(rule::remove).collect::<Vec<_>>())?;
+    send(&mut pod, &world.pod_rules().iter().map(rule::remove).collect::<Vec<_>>())?;
+    nftables.unmark_replies(POD_VETH)?;
+    let end = link::by_name(&mut node, NODE_VETH)?.context("no veth")?;
+    send(&mut node, &[link::delete(end.index)])?;
+    places.in_pod(|| Ok(sysctl::write("net/ipv4/conf/all/src_valid_mark", "0")?))
+}
+
+/// Sends requests that must succeed, in one datagram.
+fn send(netlink: &mut Netlink, requests: &[Request]) -> Result<()> {
+    for answer in netlink.transact(requests)? {
+        answer?;
+    }
+    Ok(())
 }

@@ -73,7 +73,10 @@ impl Host {
     }
 
     /// Has new interfaces use their addresses at once.
-    pub(crate) fn without_duplicate_detection(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The parameter cannot be written.
+    pub fn without_duplicate_detection(&self) -> Result<()> {
         self.sysctl("net/ipv6/conf/default/accept_dad", "0")
     }
 

@@ -28,6 +28,17 @@ pub struct Network {
     pub addresses: Vec<(String, String)>,
 }
 
+impl Network {
+    /// The configuration of a plugin of this type in the network's chain, with the fields of `settings`.
+    pub fn configuration(&self, plugin_type: &str, settings: &Value) -> Value {
+        let mut configuration = json!({"cniVersion": "1.0.0", "name": self.name, "type": plugin_type});
+        for (key, value) in settings.as_object().into_iter().flatten() {
+            configuration[key] = value.clone();
+        }
+        configuration
+    }
+}
+
 /// A Pod.
 #[derive(Debug)]
 pub struct Pod {
@@ -93,7 +104,7 @@ impl Pod {
     /// # Errors
     /// As [`Pod::attach`].
     pub fn add(&self, interface: &str, network: &Network, settings: &Value, prev_result: &Value) -> Result<Value> {
-        let mut configuration = configuration(network, settings);
+        let mut configuration = network.configuration("coordinator", settings);
         configuration["prevResult"] = prev_result.clone();
         self.call(&plugin()?, "ADD", interface, &configuration)
     }
@@ -103,7 +114,7 @@ impl Pod {
     /// # Errors
     /// As [`Pod::attach`].
     pub fn del(&self, interface: &str, network: &Network, settings: &Value) -> Result<()> {
-        self.call(&plugin()?, "DEL", interface, &configuration(network, settings)).map(drop)
+        self.call(&plugin()?, "DEL", interface, &network.configuration("coordinator", settings)).map(drop)
     }
 
     /// Detaches by the chain in its reverse order.
@@ -123,12 +134,7 @@ impl Pod {
     pub fn call(&self, plugin: &Path, command: &str, interface: &str, configuration: &Value) -> Result<Value> {
         let mut child = Command::new(plugin)
             .env_clear()
-            .env("CNI_COMMAND", command)
-            .env("CNI_CONTAINERID", &self.container)
-            .env("CNI_NETNS", self.host.path())
-            .env("CNI_IFNAME", interface)
-            .env("CNI_PATH", REFERENCE_PLUGINS)
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(self.environment(command, interface))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -150,6 +156,18 @@ impl Pod {
         }
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Err(anyhow::Error::new(PluginError(result)).context(format!("{command} {interface}: {said}")))
+    }
+
+    /// The environment in which a runtime executes a plugin.
+    pub fn environment(&self, command: &str, interface: &str) -> [(&'static str, String); 6] {
+        [
+            ("CNI_COMMAND", command.to_owned()),
+            ("CNI_CONTAINERID", self.container.clone()),
+            ("CNI_NETNS", self.host.path().display().to_string()),
+            ("CNI_IFNAME", interface.to_owned()),
+            ("CNI_PATH", REFERENCE_PLUGINS.to_owned()),
+            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ]
     }
 
     /// Waits until no address is tentative: duplicate address detection takes its second.
@@ -177,12 +195,4 @@ fn macvlan(network: &Network) -> Value {
         "cniVersion": "1.0.0", "name": network.name, "type": "macvlan", "master": network.parent, "mode": "bridge",
         "ipam": {"type": "static", "addresses": addresses, "routes": routes},
     })
-}
-
-fn configuration(network: &Network, settings: &Value) -> Value {
-    let mut configuration = json!({"cniVersion": "1.0.0", "name": network.name, "type": "coordinator"});
-    for (key, value) in settings.as_object().into_iter().flatten() {
-        configuration[key] = value.clone();
-    }
-    configuration
 }

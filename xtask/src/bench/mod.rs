@@ -1,15 +1,23 @@
 //! `cargo xtask bench`: whole processes, measured in turn, so that whatever else the machine does
 //! meets them all alike.
 
+mod underlay;
+
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
+use coordinator_lab::tell;
 
 use crate::{
     dist,
-    measure::Program,
     need::Job,
     setup,
     statistics::{Sample, Summary, table},
+    workspace,
 };
+
+/// The subcommand of this program that measures, inside namespaces where it is root.
+pub const INSIDE: &str = "bench-inside";
 
 /// Rounds, when nobody says otherwise.
 const RUNS: usize = 60;
@@ -30,17 +38,13 @@ pub struct Contender<'w> {
     pub teardown: Work<'w, ()>,
 }
 
-impl<'w> Contender<'w> {
-    /// A program that needs no world of its own.
-    pub fn alone(name: &str, program: Program) -> Self {
-        Self {
-            name: name.to_owned(),
-            setup: Box::new(|| Ok(())),
-            run: Box::new(move || Ok(program.measure()?.0)),
-            teardown: Box::new(|| Ok(())),
-        }
-    }
+/// What is measured of ours.
+struct Programs {
+    plugin: PathBuf,
+    floor: PathBuf,
+}
 
+impl Contender<'_> {
     fn once(&mut self) -> Result<Sample> {
         (self.setup)().context("setup")?;
         let sample = (self.run)();
@@ -76,12 +80,20 @@ pub fn run(arguments: &[String]) -> Result<()> {
     setup::provide(Job::Bench)?;
     let plugin = dist::build(&dist::PLUGIN)?;
     let floor = dist::build(&dist::FLOOR)?;
-    let mut contenders = [
-        Contender::alone("floor", Program::new(floor)),
-        Contender::alone("VERSION", Program::new(plugin).environment("CNI_COMMAND", "VERSION").input("{}")),
-    ];
-    println!("\n### Start of a process, medians of {runs} interleaved runs\n");
-    println!("{}", table(&compete(&mut contenders, runs)?));
+    let mut inside = workspace::inside_namespaces(INSIDE)?;
+    workspace::run(inside.arg(runs.to_string()).arg(plugin).arg(floor))
+}
+
+/// Measures, inside namespaces: `arguments` are the number of runs, the plugin and the floor program.
+pub fn measure_inside(arguments: &[String]) -> Result<()> {
+    let [runs, plugin, floor] = arguments else { bail!("{INSIDE} RUNS PLUGIN FLOOR") };
+    let (runs, programs) = (runs.parse()?, Programs { plugin: plugin.into(), floor: floor.into() });
+    tell(move |lab| underlay::measure(lab, &programs, runs))
+}
+
+/// Prints one table.
+fn show(title: &str, contenders: &mut [Contender<'_>], runs: usize) -> Result<()> {
+    println!("\n### {title}\n\n{}", table(&compete(contenders, runs)?));
     Ok(())
 }
 
