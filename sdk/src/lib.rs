@@ -44,7 +44,9 @@ pub use key::Key;
 pub use mac::{Mac, MacPrefix, ParseMacError};
 pub use model::Model;
 pub use name::{ContainerId, InterfaceName, NameError};
-pub use object::{Address, AddressFlags, Device, Family, Link, LinkFlags, Neighbour, ReplyMark, Side, Sysctl};
+pub use object::{
+    Address, AddressFlags, Device, Family, Link, LinkFlags, Neighbour, ReplyMark, Side, Sysctl, is_global,
+};
 pub use probe::{Finding, OnFinding, Outcome, Probe, ProbeKind};
 pub use project::{ProjectError, Projection};
 pub use route::{KnownRoute, KnownRule, Mark, NextHop, Route, RouteFlags, RouteKind, Rule, TABLE_LOCAL, TABLE_MAIN};

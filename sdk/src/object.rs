@@ -224,7 +224,7 @@ impl Address {
 }
 
 /// Neither link-local, loopback, unspecified nor multicast.
-pub(crate) fn is_global(ip: IpAddr) -> bool {
+pub fn is_global(ip: IpAddr) -> bool {
     let link_local = match ip {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),

@@ -6,3 +6,4 @@ pub mod apply;
 pub mod decide;
 pub mod kernel;
 pub mod observe;
+pub mod sockets;

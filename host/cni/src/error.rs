@@ -141,7 +141,9 @@ impl From<AttachmentError> for CniError {
             }
             AttachmentError::Proposal(_) => Self::new(Code::Refused, message),
             AttachmentError::Namespace(error) => error.into(),
-            AttachmentError::Observe(_) | AttachmentError::Netlink(_) => Self::new(Code::Io, message),
+            AttachmentError::Observe(_) | AttachmentError::Sockets(_) | AttachmentError::Netlink(_) => {
+                Self::new(Code::Io, message)
+            }
             AttachmentError::Records(error) if error.is_locked() => Self::new(Code::TryAgain, message)
                 .details("another call for this container, or one that holds the node, takes very long"),
             AttachmentError::Records(_) => {

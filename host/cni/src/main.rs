@@ -22,6 +22,10 @@ use error::{CniError, Code};
 use serde_json::{Value, json};
 use version::SpecVersion;
 
+/// musl gives every few kilobytes back to the kernel and asks for them again: a hundred system calls an ADD.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// The most that a configuration may take, bytes; runtimes write a few thousand.
 const LIMIT: u64 = 4 << 20;
 

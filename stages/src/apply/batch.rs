@@ -12,7 +12,7 @@ use crate::{
         route::{self, RouteMessage},
         rule,
     },
-    observe::SideSocket,
+    sockets::SideSocket,
 };
 
 /// A link number that no link has: deleting it is a request that the kernel refuses.

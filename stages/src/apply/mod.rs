@@ -14,13 +14,13 @@ use coordinator_sdk::{Edit, Key, Side};
 
 use crate::{
     kernel::{
-        namespace::{Namespace, NamespaceError},
+        namespace::Inside,
         netlink::{KernelError, NetlinkError},
         nftables::{NftError, Nftables},
         route::RouteMessage,
         sysctl::{self, SysctlError},
     },
-    observe::SideSocket,
+    sockets::{PodSockets, SideSocket},
 };
 
 /// What stands behind a failed edit.
@@ -38,9 +38,6 @@ pub enum Cause {
     /// A parameter could not be written.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),
-    /// The Pod's namespace could not be entered.
-    #[error(transparent)]
-    Namespace(#[from] NamespaceError),
     /// A link that the edit names is not there.
     #[error("there is no link {0}")]
     NoLink(String),
@@ -83,10 +80,10 @@ impl Failure {
 /// The Pod's side, when its namespace can be entered.
 #[derive(Debug)]
 pub struct PodSide<'a> {
-    /// The namespace, for parameters and nftables.
-    pub namespace: &'a Namespace,
-    /// Its socket.
-    pub socket: &'a mut SideSocket,
+    /// The namespace, for parameters: the calling thread is in it.
+    pub inside: &'a Inside<'a>,
+    /// Its sockets.
+    pub sockets: &'a mut PodSockets,
 }
 
 /// Where edits are done.
@@ -139,10 +136,10 @@ pub fn apply(edits: &[Edit], target: &mut Target<'_>, manner: Manner, fault: Opt
         let (batch, after) = rest.split_at(length);
         let fault = fault.and_then(|fault| fault.at.checked_sub(position)).filter(|at| *at < length);
         let results = match (means, &mut target.pod) {
-            (Means::PodNetlink, Some(pod)) => batch::send(batch, pod.socket, target.raw_routes, fault),
+            (Means::PodNetlink, Some(pod)) => batch::send(batch, &mut pod.sockets.route, target.raw_routes, fault),
             (Means::NodeNetlink, _) => batch::send(batch, target.node, target.raw_routes, fault),
-            (Means::Sysctl, Some(pod)) => write_sysctls(batch, pod.namespace, fault),
-            (Means::Nftables, Some(pod)) => write_marks(batch, pod.namespace, fault),
+            (Means::Sysctl, Some(pod)) => write_sysctls(batch, pod.inside, fault),
+            (Means::Nftables, Some(pod)) => write_marks(batch, &mut pod.sockets.nftables, fault),
             (Means::Veth, Some(pod)) => vec![veth::create(first, pod, target.node, fault)],
             (Means::DeleteLink, pod) if first.side() == Side::Node || pod.is_some() => {
                 vec![veth::delete(first, pod.as_mut(), target.node, fault)]
@@ -212,24 +209,16 @@ fn is_satisfied(edit: &Edit, cause: &Cause, manner: Manner) -> bool {
     }
 }
 
-fn write_sysctls(edits: &[Edit], namespace: &Namespace, fault: Option<usize>) -> Vec<Result<(), Cause>> {
-    let write_all = || {
-        let each = edits.iter().enumerate().map(|(at, edit)| match edit {
-            _ if fault == Some(at) => Err(Cause::Injected),
-            Edit::SetSysctl { sysctl, .. } => sysctl::write(&sysctl.key, &sysctl.value).map_err(Cause::from),
-            _ => Ok(()),
-        });
-        each.collect::<Vec<_>>()
-    };
-    namespace.enter(write_all).unwrap_or_else(|error| vec![Err(error.into())])
+fn write_sysctls(edits: &[Edit], pod: &Inside<'_>, fault: Option<usize>) -> Vec<Result<(), Cause>> {
+    let each = edits.iter().enumerate().map(|(at, edit)| match edit {
+        _ if fault == Some(at) => Err(Cause::Injected),
+        Edit::SetSysctl { sysctl, .. } => sysctl::write(pod, &sysctl.key, &sysctl.value).map_err(Cause::from),
+        _ => Ok(()),
+    });
+    each.collect()
 }
 
-fn write_marks(edits: &[Edit], namespace: &Namespace, fault: Option<usize>) -> Vec<Result<(), Cause>> {
-    let mut nftables = match namespace.enter(Nftables::open) {
-        Ok(Ok(nftables)) => nftables,
-        Ok(Err(error)) => return vec![Err(error.into())],
-        Err(error) => return vec![Err(error.into())],
-    };
+fn write_marks(edits: &[Edit], nftables: &mut Nftables, fault: Option<usize>) -> Vec<Result<(), Cause>> {
     let each = edits.iter().enumerate().map(|(at, edit)| match edit {
         _ if fault == Some(at) => Err(Cause::Injected),
         Edit::MarkReplies(mark) => nftables.mark_replies(&mark.device.name, mark.bit).map_err(Cause::from),

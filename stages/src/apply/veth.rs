@@ -10,7 +10,7 @@ use crate::{
         link,
         netlink::{Answer, Request},
     },
-    observe::SideSocket,
+    sockets::SideSocket,
 };
 
 /// Makes the pair and claims both ends by their ifalias.
@@ -27,7 +27,8 @@ pub(super) fn create(
         return Err(Cause::Injected);
     }
     let question = Request { message: link::question_by_name(&pair.node), flags: 0 };
-    let mut answers = node.netlink.transact(&[link::create_veth(pair, pod.namespace.as_fd()), question])?.into_iter();
+    let mut answers =
+        node.netlink.transact(&[link::create_veth(pair, pod.inside.namespace().as_fd()), question])?.into_iter();
     accepted(answers.next())?;
     let shown = answers.next().and_then(Result::ok).and_then(|found| found.into_iter().find_map(link::parse));
     let (index, peer) = match shown.map(|end| (end.index, end.lower)) {
@@ -35,9 +36,9 @@ pub(super) fn create(
         _ => return Err(Cause::NoLink(pair.node.clone())),
     };
     node.names.insert(index, &pair.node);
-    pod.socket.names.insert(peer, &pair.pod);
+    pod.sockets.route.names.insert(peer, &pair.pod);
     accepted(node.netlink.transact(&[link::claim(index, alias)])?.pop())?;
-    accepted(pod.socket.netlink.transact(&[link::claim(peer, alias)])?.pop())
+    accepted(pod.sockets.route.netlink.transact(&[link::claim(peer, alias)])?.pop())
 }
 
 /// Deletes a link whose ifalias is the recorded one, or that was made but not yet given it.
@@ -52,7 +53,7 @@ pub(super) fn delete(
         return Err(Cause::Injected);
     }
     let socket = match (device.side, pod) {
-        (Side::Pod, Some(pod)) => &mut *pod.socket,
+        (Side::Pod, Some(pod)) => &mut pod.sockets.route,
         (Side::Pod, None) => return Err(Cause::NoPod),
         (Side::Node, _) => node,
     };

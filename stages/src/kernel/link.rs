@@ -13,7 +13,7 @@ use netlink_packet_route::{
     nsid::{NsidAttribute, NsidMessage},
 };
 
-use super::netlink::{Netlink, NetlinkError, Request};
+use super::netlink::{KernelError, Netlink, NetlinkError, Request};
 
 /// A link as the kernel shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -113,9 +113,14 @@ pub fn question_by_name(name: &str) -> RouteNetlinkMessage {
 /// # Errors
 /// The kernel refuses for another reason than that there is none.
 pub fn by_index(netlink: &mut Netlink, index: u32) -> Result<Option<KernelLink>, NetlinkError> {
+    one(netlink, question_by_index(index))
+}
+
+/// The question for the link with this number.
+pub fn question_by_index(index: u32) -> RouteNetlinkMessage {
     let mut message = bare_question();
     message.header.index = index;
-    one(netlink, RouteNetlinkMessage::GetLink(message))
+    RouteNetlinkMessage::GetLink(message)
 }
 
 fn one(netlink: &mut Netlink, question: RouteNetlinkMessage) -> Result<Option<KernelLink>, NetlinkError> {
@@ -129,18 +134,21 @@ fn one(netlink: &mut Netlink, question: RouteNetlinkMessage) -> Result<Option<Ke
 /// The id by which this namespace knows `other`; absent when no link has joined them yet.
 ///
 /// # Errors
-/// The conversation fails.
-pub fn namespace_id(netlink: &mut Netlink, other: BorrowedFd<'_>) -> Result<Option<i32>, NetlinkError> {
+/// The conversation fails. The kernel's refusal is a value: `other` is no network namespace then.
+pub fn namespace_id(
+    netlink: &mut Netlink,
+    other: BorrowedFd<'_>,
+) -> Result<Result<Option<i32>, KernelError>, NetlinkError> {
     let mut message = NsidMessage::default();
     message.attributes.push(NsidAttribute::Fd(u32::try_from(other.as_raw_fd()).unwrap_or(u32::MAX)));
-    let Ok(answers) = netlink.get(RouteNetlinkMessage::GetNsId(message))? else { return Ok(None) };
-    Ok(answers.into_iter().find_map(|answer| match answer {
+    let id = |answer: RouteNetlinkMessage| match answer {
         RouteNetlinkMessage::NewNsId(message) => message.attributes.iter().find_map(|attribute| match attribute {
             NsidAttribute::Id(id) if *id >= 0 => Some(*id),
             _ => None,
         }),
         _ => None,
-    }))
+    };
+    Ok(netlink.get(RouteNetlinkMessage::GetNsId(message))?.map(|answers| answers.into_iter().find_map(id)))
 }
 
 fn mac_of(bytes: &[u8]) -> Option<Mac> {

@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io,
+    marker::PhantomData,
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
 };
@@ -18,6 +19,14 @@ use nix::{
         statfs::{NSFS_MAGIC, fstatfs},
     },
 };
+
+use super::{
+    link,
+    netlink::{Netlink, NetlinkError},
+};
+
+/// As much as a process's first thread has: a whole call runs there. Only what is touched costs.
+const STACK_BYTES: usize = 8 << 20;
 
 /// Why a namespace cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +61,23 @@ pub enum NamespaceError {
     },
 }
 
+/// Proof that the calling thread is inside a namespace. It cannot leave the thread.
+///
+/// What the kernel looks up for the thread that asks takes it, so that a node's parameter is never
+/// taken for a Pod's.
+#[derive(Debug)]
+pub struct Inside<'n> {
+    namespace: &'n Namespace,
+    thread: PhantomData<*const ()>,
+}
+
+impl Inside<'_> {
+    /// Where the thread is.
+    pub fn namespace(&self) -> &Namespace {
+        self.namespace
+    }
+}
+
 /// An open network namespace; it lives as long as this does.
 #[derive(Debug)]
 pub struct Namespace {
@@ -72,24 +98,20 @@ impl Namespace {
             .map_err(|errno| NamespaceError::Open { path: path.to_owned(), source: errno.into() })?;
         let file = File::from(fd);
         let other = || NamespaceError::NotANamespace { path: path.to_owned() };
-        let kind = fstatfs(&file).map_err(|_| other())?.filesystem_type();
-        // The link of a namespace file reads `net:[inode]`; other kinds of namespace read otherwise.
-        let name = nix::fcntl::readlink(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file)).as_str());
-        let is_net = name.is_ok_and(|name| name.to_string_lossy().contains("net:["))
-            || (kind == NSFS_MAGIC && Self::can_be_entered(&file));
-        if kind != NSFS_MAGIC || !is_net {
+        let is_namespace = fstatfs(&file).is_ok_and(|system| system.filesystem_type() == NSFS_MAGIC);
+        if !is_namespace || !Self::is_of_network(&file).map_err(|_| other())? {
             return Err(other());
         }
         let stat = fstat(&file).map_err(|_| other())?;
         Ok(Self { file, path: path.to_owned(), identity: (stat.st_dev, stat.st_ino) })
     }
 
-    /// A bind-mounted namespace shows its mount path as link; `setns` by type decides then.
-    fn can_be_entered(file: &File) -> bool {
-        std::thread::scope(|scope| {
-            let entered = scope.spawn(|| setns(file, CloneFlags::CLONE_NEWNET).is_ok()).join();
-            entered.unwrap_or(false)
-        })
+    /// Whether a namespace is one of the network: asked for its id, the kernel refuses any other kind.
+    ///
+    /// Nothing can be read off the file itself: where it is bind-mounted, its link shows the mount's path.
+    fn is_of_network(file: &File) -> Result<bool, NetlinkError> {
+        let mut netlink = Netlink::open()?;
+        Ok(link::namespace_id(&mut netlink, file.as_fd())?.is_ok())
     }
 
     /// The calling thread's own namespace.
@@ -128,19 +150,20 @@ impl Namespace {
 
     /// Runs `work` on a thread inside the namespace and returns its result.
     ///
-    /// Sockets and files that `work` opens keep the namespace when they leave the thread.
+    /// Sockets and files that `work` opens keep the namespace when they leave the thread. A thread costs
+    /// 0.15 ms, so a call enters once and does all its work there.
     ///
     /// # Errors
     /// The namespace cannot be entered; `work` has not run then.
-    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NamespaceError> {
+    pub fn enter<T: Send>(&self, work: impl FnOnce(&Inside<'_>) -> T + Send) -> Result<T, NamespaceError> {
         let thread = || NamespaceError::Thread { path: self.path.clone() };
         std::thread::scope(|scope| {
             let inside = move || {
                 setns(&self.file, CloneFlags::CLONE_NEWNET)
                     .map_err(|errno| NamespaceError::Enter { path: self.path.clone(), source: errno.into() })?;
-                Ok(work())
+                Ok(work(&Inside { namespace: self, thread: PhantomData }))
             };
-            let builder = std::thread::Builder::new().stack_size(256 * 1024);
+            let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
             let handle = builder.spawn_scoped(scope, inside).map_err(|_| thread())?;
             handle.join().map_err(|_| thread())?
         })
@@ -168,6 +191,6 @@ mod tests {
     fn a_namespace_is_itself() {
         let (a, b) = (Namespace::current().unwrap(), Namespace::open(Path::new("/proc/self/ns/net")).unwrap());
         assert_eq!(a.identity(), b.identity());
-        assert_eq!(a.enter(|| Namespace::current().unwrap().identity()).unwrap(), a.identity());
+        assert_eq!(a.enter(|_| Namespace::current().unwrap().identity()).unwrap(), a.identity());
     }
 }

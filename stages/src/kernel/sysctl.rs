@@ -1,13 +1,14 @@
-//! Kernel parameters below `/proc/sys/net`, of the calling thread's network namespace.
+//! Kernel parameters below `/proc/sys/net`, of the network namespace that the calling thread is in.
 //!
-//! `/proc/sys/net` shows the namespace of whoever opens the file, so callers run inside
-//! [`Namespace::enter`](super::namespace::Namespace::enter).
+//! `/proc/sys/net` shows the namespace of whoever opens the file, so callers prove where they are.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     path::PathBuf,
 };
+
+use super::namespace::Inside;
 
 /// Longer values than any parameter of `net` has.
 const LONGEST_BYTES: u64 = 4096;
@@ -51,7 +52,7 @@ fn path_of(key: &str) -> Result<PathBuf, SysctlError> {
 ///
 /// # Errors
 /// The name is not one of `net/…`, or the kernel refuses.
-pub fn read(key: &str) -> Result<Option<String>, SysctlError> {
+pub fn read(_: &Inside<'_>, key: &str) -> Result<Option<String>, SysctlError> {
     let failed = |source| SysctlError::Io { verb: "read", key: key.to_owned(), source };
     let mut file = match File::open(path_of(key)?) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -66,7 +67,7 @@ pub fn read(key: &str) -> Result<Option<String>, SysctlError> {
 ///
 /// # Errors
 /// The name is not one of `net/…`, there is no such parameter, or the kernel refuses the value.
-pub fn write(key: &str, value: &str) -> Result<(), SysctlError> {
+pub fn write(_: &Inside<'_>, key: &str, value: &str) -> Result<(), SysctlError> {
     let failed = |source| SysctlError::Io { verb: "write", key: key.to_owned(), source };
     let mut file = OpenOptions::new().write(true).open(path_of(key)?).map_err(failed)?;
     file.write_all(value.as_bytes()).map_err(failed)
@@ -75,21 +76,31 @@ pub fn write(key: &str, value: &str) -> Result<(), SysctlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::namespace::Namespace;
+
+    fn here(work: impl FnOnce(&Inside<'_>) + Send) {
+        Namespace::current().unwrap().enter(work).unwrap();
+    }
 
     #[test]
     fn names_cannot_leave_the_network() {
-        for bad in ["", "net", "net/", "kernel/hostname", "net/../kernel/hostname", "/net/core", "net//core", "net/./a"]
-        {
-            assert!(matches!(read(bad), Err(SysctlError::Key(_))), "{bad:?}");
-            assert!(matches!(write(bad, "1"), Err(SysctlError::Key(_))), "{bad:?}");
-        }
+        here(|inside| {
+            for bad in
+                ["", "net", "net/", "kernel/hostname", "net/../kernel/hostname", "/net/core", "net//core", "net/./a"]
+            {
+                assert!(matches!(read(inside, bad), Err(SysctlError::Key(_))), "{bad:?}");
+                assert!(matches!(write(inside, bad, "1"), Err(SysctlError::Key(_))), "{bad:?}");
+            }
+        });
     }
 
     #[test]
     fn a_parameter_is_read_and_an_absent_one_is_none() {
-        let value = read("net/ipv4/conf/all/rp_filter").unwrap().unwrap();
-        assert!(value.parse::<u8>().is_ok(), "{value:?}");
-        assert_eq!(read("net/ipv4/conf/no-such-link/rp_filter").unwrap(), None);
-        assert!(write("net/ipv4/conf/no-such-link/rp_filter", "0").unwrap_err().is_absent());
+        here(|inside| {
+            let value = read(inside, "net/ipv4/conf/all/rp_filter").unwrap().unwrap();
+            assert!(value.parse::<u8>().is_ok(), "{value:?}");
+            assert_eq!(read(inside, "net/ipv4/conf/no-such-link/rp_filter").unwrap(), None);
+            assert!(write(inside, "net/ipv4/conf/no-such-link/rp_filter", "0").unwrap_err().is_absent());
+        });
     }
 }

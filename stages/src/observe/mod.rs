@@ -12,21 +12,17 @@ use std::{collections::BTreeMap, net::IpAddr};
 use coordinator_sdk::{ContainerId, Model, Side};
 use ipnet::IpNet;
 
-use crate::kernel::{
-    link::LinkNames,
-    namespace::{Namespace, NamespaceError},
-    netlink::{Netlink, NetlinkError},
-    nftables::NftError,
-    route::RouteMessage,
-    sysctl::SysctlError,
+use crate::{
+    kernel::{
+        link::LinkNames, namespace::Inside, netlink::NetlinkError, nftables::NftError, route::RouteMessage,
+        sysctl::SysctlError,
+    },
+    sockets::{NodeSockets, PodSockets, SocketError},
 };
 
 /// Why the kernel's state could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
-    /// The Pod's namespace cannot be entered.
-    #[error(transparent)]
-    Namespace(#[from] NamespaceError),
     /// Route netlink failed on one side.
     #[error("cannot observe the {side}")]
     Netlink {
@@ -38,6 +34,9 @@ pub enum ObserveError {
     /// The Pod's nftables could not be read.
     #[error("cannot observe the pod's nftables")]
     Nftables(#[from] NftError),
+    /// A socket of the Pod could not be opened.
+    #[error("cannot observe the pod")]
+    Sockets(#[from] SocketError),
     /// A kernel parameter of the Pod could not be read.
     #[error("cannot observe the pod's sysctls")]
     Sysctl(#[from] SysctlError),
@@ -93,25 +92,6 @@ pub enum Depth {
     List,
 }
 
-/// A netlink socket of one side and the numbers of the links seen there.
-#[derive(Debug)]
-pub struct SideSocket {
-    /// The socket.
-    pub netlink: Netlink,
-    /// Numbers and names.
-    pub names: LinkNames,
-}
-
-impl SideSocket {
-    /// Opens a socket in the calling thread's namespace.
-    ///
-    /// # Errors
-    /// As [`Netlink::open`].
-    pub fn open() -> Result<Self, NetlinkError> {
-        Ok(Self { netlink: Netlink::open()?, names: LinkNames::default() })
-    }
-}
-
 /// What was read, with what apply needs to act on it.
 #[derive(Debug)]
 pub struct Observation {
@@ -123,22 +103,19 @@ pub struct Observation {
     pub route_sources: Vec<IpAddr>,
     /// The routers of the node's default routes.
     pub node_next_hops: Vec<IpAddr>,
-    /// The Pod's socket.
-    pub pod: SideSocket,
-    /// The node's socket.
-    pub node: SideSocket,
+    /// The Pod's sockets.
+    pub pod: PodSockets,
 }
 
-/// Reads both sides. The calling thread is in the node's namespace.
+/// Reads both sides. The calling thread is in the Pod's namespace.
 ///
 /// # Errors
 /// The kernel refuses, or the Pod holds absurdly many objects.
-pub fn observe(pod: &Namespace, question: &Question<'_>) -> Result<Observation, ObserveError> {
-    let node_namespace = Namespace::current()?;
-    let mut view = pod.enter(|| pod::read(question, &node_namespace))??;
+pub fn observe(pod: &Inside<'_>, node: &mut NodeSockets, question: &Question<'_>) -> Result<Observation, ObserveError> {
+    let mut view = pod::read(pod, &node.namespace, question)?;
     let on_node = |source| ObserveError::Netlink { side: Side::Node, source };
-    let mut node = SideSocket::open().map_err(on_node)?;
-    let seen = node::read(&mut node, question, &mut view).map_err(on_node)?;
+    node.route.names = LinkNames::default();
+    let seen = node::read(&mut node.route, question, &mut view).map_err(on_node)?;
     let mut model = view.model;
     model.extend(seen.model);
     Ok(Observation {
@@ -146,8 +123,7 @@ pub fn observe(pod: &Namespace, question: &Question<'_>) -> Result<Observation, 
         raw_routes: view.raw_routes,
         route_sources: seen.route_sources,
         node_next_hops: seen.next_hops,
-        pod: view.socket,
-        node,
+        pod: view.sockets,
     })
 }
 

@@ -2,16 +2,19 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use coordinator_sdk::{Address, Device, Family, KnownRoute, Link, LinkFlags, Model, Neighbour, Side};
+use coordinator_sdk::{Address, Device, Family, KnownRoute, Link, LinkFlags, Model, Neighbour, Side, is_global};
 
-use super::{Depth, Question, SideSocket, alias_prefix, pod::PodView};
-use crate::kernel::{
-    address::{self, KernelAddress},
-    link::{self, KernelLink},
-    neighbour,
-    netlink::{NetlinkError, Request},
-    route::{self, Way},
-    rule,
+use super::{Depth, Question, alias_prefix, pod::PodView};
+use crate::{
+    kernel::{
+        address::{self, KernelAddress},
+        link::{self, KernelLink},
+        neighbour,
+        netlink::{NetlinkError, Request},
+        route::{self, Way},
+        rule,
+    },
+    sockets::SideSocket,
 };
 
 /// Addresses from documentation ranges (RFC 5737, RFC 3849): the node reaches them, if at all, by
@@ -63,9 +66,14 @@ pub(super) fn read(
     if let Some(veth) = &veth {
         links.insert(veth);
     }
-    links.complete(pod)?;
+    let mut addresses = address::list(&mut links.node.netlink)?;
+    // Every link has a link-local one: those of other Pods must cost nothing.
+    addresses.retain(|address| is_global(address.prefix.addr()));
+    let others = pod.on_node.iter().map(|(_, index)| *index);
+    links.learn(others.chain(addresses.iter().map(|address| address.index)))?;
+    links.complete(pod);
     let parent = attached_parent(question, pod).and_then(|name| links.node.names.index(&name));
-    read_addresses(&mut links)?;
+    links.keep(addresses);
     view.route_sources = sources(links.node, question, &ways, parent)?;
     read_routes(node, question, &ways, veth.as_ref().map(|link| link.index), &attached, &mut view.model)?;
     if let Some(veth) = veth {
@@ -123,20 +131,23 @@ impl Links<'_, '_> {
         });
     }
 
-    /// The name of a link, asked for when it was not seen yet.
-    fn name(&mut self, index: u32) -> Result<Option<String>, NetlinkError> {
-        if let Some(name) = self.node.names.name(index) {
-            return Ok(Some(name.to_owned()));
+    /// Asks for the links with these numbers, unless they are known, in one datagram.
+    fn learn(&mut self, indexes: impl Iterator<Item = u32>) -> Result<(), NetlinkError> {
+        let unknown: BTreeSet<u32> = indexes.filter(|index| self.node.names.name(*index).is_none()).collect();
+        let question = |index| Request { message: link::question_by_index(index), flags: 0 };
+        let questions: Vec<_> = unknown.into_iter().map(question).collect();
+        for answer in self.node.netlink.transact(&questions)?.into_iter().flatten() {
+            if let Some(found) = answer.into_iter().find_map(link::parse) {
+                self.insert(&found);
+            }
         }
-        let Some(found) = link::by_index(&mut self.node.netlink, index)? else { return Ok(None) };
-        self.insert(&found);
-        Ok(Some(found.name))
+        Ok(())
     }
 
     /// Names the node's ends of the Pod's links.
-    fn complete(&mut self, pod: &mut PodView) -> Result<(), NetlinkError> {
+    fn complete(&self, pod: &mut PodView) {
         for (device, index) in std::mem::take(&mut pod.on_node) {
-            let name = self.name(index)?;
+            let name = self.node.names.name(index).map(str::to_owned);
             if let Some(link) = pod.model.links.iter_mut().find(|link| link.device == device) {
                 match link.kind.as_str() {
                     "veth" | "netkit" => link.peer = name,
@@ -144,23 +155,15 @@ impl Links<'_, '_> {
                 }
             }
         }
-        Ok(())
     }
-}
 
-/// The node's addresses that others could use, on links asked by number.
-fn read_addresses(links: &mut Links<'_, '_>) -> Result<(), NetlinkError> {
-    for KernelAddress { index, prefix, flags } in address::list(&mut links.node.netlink)? {
-        let device = Device::node("");
-        let mut address = Address { device, prefix, gateway: None, flags };
-        if address.is_global()
-            && let Some(name) = links.name(index)?
-        {
-            address.device.name = name;
-            links.model.addresses.push(address);
+    /// Keeps the node's addresses whose link is still there.
+    fn keep(&mut self, addresses: Vec<KernelAddress>) {
+        for KernelAddress { index, prefix, flags } in addresses {
+            let Some(name) = self.node.names.name(index) else { continue };
+            self.model.addresses.push(Address { device: Device::node(name), prefix, gateway: None, flags });
         }
     }
-    Ok(())
 }
 
 /// The sources of the node's routes to the Pod that are not ours.

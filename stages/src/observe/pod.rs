@@ -2,15 +2,17 @@
 
 use std::{collections::BTreeMap, os::fd::AsFd};
 
-use super::{ObserveError, Question, SideSocket, alias_prefix};
-use crate::kernel::{
-    address,
-    link::{self, KernelLink},
-    namespace::Namespace,
-    neighbour,
-    nftables::Nftables,
-    route::{self, RouteMessage},
-    rule, sysctl,
+use super::{ObserveError, Question, alias_prefix};
+use crate::{
+    kernel::{
+        address,
+        link::{self, KernelLink},
+        namespace::{Inside, Namespace},
+        neighbour,
+        route::{self, RouteMessage},
+        rule, sysctl,
+    },
+    sockets::{PodSockets, SideSocket},
 };
 use coordinator_sdk::{
     Address, Device, Family, Link, LinkFlags, Model, Neighbour, POD_VETH, REPLY_TABLE, ReplyMark, Side, Sysctl,
@@ -22,29 +24,30 @@ const MOST: usize = 4096;
 
 /// What the Pod's thread brings home.
 pub(super) struct PodView {
-    pub(super) socket: SideSocket,
+    pub(super) sockets: PodSockets,
     pub(super) model: Model,
     pub(super) raw_routes: BTreeMap<u32, RouteMessage>,
     /// The Pod's links whose other end or lower device has this number on the node.
     pub(super) on_node: Vec<(Device, u32)>,
 }
 
-/// Reads the calling thread's namespace as the Pod's.
-pub(super) fn read(question: &Question<'_>, node: &Namespace) -> Result<PodView, ObserveError> {
+/// Reads the namespace that the calling thread is in as the Pod's.
+pub(super) fn read(inside: &Inside<'_>, node: &Namespace, question: &Question<'_>) -> Result<PodView, ObserveError> {
     let in_pod = |source| ObserveError::Netlink { side: Side::Pod, source };
-    let mut socket = SideSocket::open().map_err(in_pod)?;
+    let mut sockets = PodSockets::open(inside)?;
+    let SideSocket { netlink, names } = &mut sockets.route;
     let mut model = Model::default();
     let mut raw_routes = BTreeMap::new();
 
-    let links = bounded("links", link::list(&mut socket.netlink).map_err(in_pod)?)?;
+    let links = bounded("links", link::list(netlink).map_err(in_pod)?)?;
     let has_lower_elsewhere = links.iter().any(|link| link.lower_namespace.is_some());
     let node_id = match has_lower_elsewhere {
-        true => link::namespace_id(&mut socket.netlink, node.as_fd()).map_err(in_pod)?,
+        true => link::namespace_id(netlink, node.as_fd()).map_err(in_pod)?.ok().flatten(),
         false => None,
     };
     let mut on_node = Vec::new();
     for seen in &links {
-        socket.names.insert(seen.index, &seen.name);
+        names.insert(seen.index, &seen.name);
         let device = Device::pod(&seen.name);
         if let (Some(lower), Some(id)) = (seen.lower, seen.lower_namespace)
             && Some(id) == node_id
@@ -54,8 +57,8 @@ pub(super) fn read(question: &Question<'_>, node: &Namespace) -> Result<PodView,
         model.links.push(link_of(seen, device, question));
     }
 
-    for seen in bounded("addresses", address::list(&mut socket.netlink).map_err(in_pod)?)? {
-        let Some(name) = socket.names.name(seen.index) else { continue };
+    for seen in bounded("addresses", address::list(netlink).map_err(in_pod)?)? {
+        let Some(name) = names.name(seen.index) else { continue };
         let device = Device::pod(name);
         let result = question
             .results
@@ -73,30 +76,30 @@ pub(super) fn read(question: &Question<'_>, node: &Namespace) -> Result<PodView,
     };
     let families: Vec<Family> = Family::ALL.into_iter().filter(|family| is_used(*family)).collect();
     for family in families {
-        let messages = bounded("routes", route::list(&mut socket.netlink, family, None).map_err(in_pod)?)?;
+        let messages = bounded("routes", route::list(netlink, family, None).map_err(in_pod)?)?;
         for message in messages {
             let id = u32::try_from(model.routes.len()).unwrap_or(u32::MAX);
-            let known = route::known(&message, id, Side::Pod, &socket.names);
+            let known = route::known(&message, id, Side::Pod, names);
             if known.route.table != TABLE_LOCAL {
                 model.routes.push(known);
                 raw_routes.insert(id, message);
             }
         }
-        model.rules.extend(bounded("rules", rule::list(&mut socket.netlink, Side::Pod, family).map_err(in_pod)?)?);
+        model.rules.extend(bounded("rules", rule::list(netlink, Side::Pod, family).map_err(in_pod)?)?);
     }
 
     for name in [POD_VETH, question.attached] {
-        let Some(index) = socket.names.index(name) else { continue };
-        let entries = bounded("neighbours", neighbour::list(&mut socket.netlink, index).map_err(in_pod)?)?;
+        let Some(index) = names.index(name) else { continue };
+        let entries = bounded("neighbours", neighbour::list(netlink, index).map_err(in_pod)?)?;
         let device = Device::pod(name);
         model.neighbours.extend(entries.into_iter().map(|(ip, mac)| Neighbour { device: device.clone(), ip, mac }));
     }
 
-    read_sysctls(&links, question, &mut model)?;
-    let marks = Nftables::open()?.observe()?;
+    read_sysctls(inside, &links, question, &mut model)?;
+    let marks = sockets.nftables.observe()?;
     let table = REPLY_TABLE;
     model.marks.extend(marks.into_iter().map(|(name, bit)| ReplyMark { device: Device::pod(name), bit, table }));
-    Ok(PodView { socket, model, raw_routes, on_node })
+    Ok(PodView { sockets, model, raw_routes, on_node })
 }
 
 fn bounded<T>(what: &'static str, items: Vec<T>) -> Result<Vec<T>, ObserveError> {
@@ -129,7 +132,12 @@ fn link_of(seen: &KernelLink, device: Device, question: &Question<'_>) -> Link {
 }
 
 /// Reads what the sysctls stage may write, so that a failed ADD can write it back.
-fn read_sysctls(links: &[KernelLink], question: &Question<'_>, model: &mut Model) -> Result<(), ObserveError> {
+fn read_sysctls(
+    inside: &Inside<'_>,
+    links: &[KernelLink],
+    question: &Question<'_>,
+    model: &mut Model,
+) -> Result<(), ObserveError> {
     let mut keys = vec!["net/ipv4/conf/all/src_valid_mark".to_owned()];
     let scopes = ["all", "default"].into_iter().chain(links.iter().filter(|l| !l.loopback).map(|l| l.name.as_str()));
     keys.extend(scopes.map(|scope| format!("net/ipv4/conf/{scope}/rp_filter")));
@@ -139,7 +147,7 @@ fn read_sysctls(links: &[KernelLink], question: &Question<'_>, model: &mut Model
         }
     }
     for key in keys {
-        if let Some(value) = sysctl::read(&key)? {
+        if let Some(value) = sysctl::read(inside, &key)? {
             model.sysctls.push(Sysctl { side: Side::Pod, key, value });
         }
     }

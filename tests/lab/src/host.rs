@@ -82,7 +82,7 @@ impl Host {
 
     /// Runs `work` inside.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        Ok(self.namespace.enter(work)?)
+        Ok(self.namespace.enter(|_| work())?)
     }
 
     /// Runs `ip` commands inside, in order; those of one family in one process.

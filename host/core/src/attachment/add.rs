@@ -6,8 +6,9 @@ use coordinator_sdk::{Claim, Device, Facts, Key, Model, OtherAttachment, POD_VET
 use coordinator_stages::{
     apply::{self, Fault, Manner, PodSide, Target},
     decide::node_veth_name,
-    kernel::namespace::NamespaceError,
+    kernel::namespace::{Inside, NamespaceError},
     observe::{Depth, Observation, Question, observe},
+    sockets::NodeSockets,
 };
 use tracing::{debug, warn};
 
@@ -30,7 +31,8 @@ pub fn add(call: &AddCall) -> Result<Added, AttachmentError> {
 /// # Errors
 /// As [`add`].
 pub fn add_with_fault(call: &AddCall, fault: Option<Fault>) -> Result<Added, AttachmentError> {
-    if call.namespace.identity() == coordinator_stages::kernel::namespace::Namespace::current()?.identity() {
+    let mut node = NodeSockets::open()?;
+    if call.namespace.identity() == node.namespace.identity() {
         return Err(NamespaceError::NotANamespace { path: call.namespace.path().to_owned() }.into());
     }
     let store = Store::open(&call.places.state)?;
@@ -39,10 +41,10 @@ pub fn add_with_fault(call: &AddCall, fault: Option<Fault>) -> Result<Added, Att
     let (own, others): (Vec<Record>, Vec<Record>) =
         records.into_iter().partition(|record| record.interface == call.request.interface);
     let attempt = Attempt { call, store: &store, lock: &lock, own: own.into_iter().next(), others };
-    match attempt.run(Depth::Lookup, fault) {
+    call.namespace.enter(|pod| match attempt.run(pod, &mut node, Depth::Lookup, fault) {
         Err(AttachmentError::Apply { failure, .. }) if failure.is_stale() => {
             debug!(%failure, "Observing again.");
-            match attempt.run(Depth::List, None) {
+            match attempt.run(pod, &mut node, Depth::List, None) {
                 Err(AttachmentError::Apply { failure, .. }) if failure.is_stale() => {
                     Err(AttachmentError::Unsteady(failure))
                 }
@@ -50,7 +52,7 @@ pub fn add_with_fault(call: &AddCall, fault: Option<Fault>) -> Result<Added, Att
             }
         }
         result => result,
-    }
+    })?
 }
 
 /// Cleans up after calls that were killed and after a namespace that is no more; returns the others.
@@ -78,8 +80,14 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn run(&self, depth: Depth, fault: Option<Fault>) -> Result<Added, AttachmentError> {
-        let mut observation = self.observe(depth)?;
+    fn run(
+        &self,
+        pod: &Inside<'_>,
+        node: &mut NodeSockets,
+        depth: Depth,
+        fault: Option<Fault>,
+    ) -> Result<Added, AttachmentError> {
+        let mut observation = self.observe(pod, node, depth)?;
         let mut projection = self.decide(&mut observation)?;
         let touched = projection.touched();
         if let Some(own) = &self.own {
@@ -96,13 +104,16 @@ impl Attempt<'_> {
             let _shared = self.store.lock_node(Share::Shared, PATIENCE)?;
             self.lock.write(&record)?;
         }
-        self.apply(&mut observation, &projection, &touched, &plan, fault)?;
+        let raw_routes = &observation.raw_routes;
+        let pod = Some(PodSide { inside: pod, sockets: &mut observation.pod });
+        let mut target = Target { pod, node: &mut node.route, raw_routes };
+        self.apply(&mut target, &projection, &touched, &plan, fault)?;
         record.state = State::Committed;
         self.lock.write(&record)?;
         Ok(self.added(&projection))
     }
 
-    fn observe(&self, depth: Depth) -> Result<Observation, AttachmentError> {
+    fn observe(&self, pod: &Inside<'_>, node: &mut NodeSockets, depth: Depth) -> Result<Observation, AttachmentError> {
         let request = &self.call.request;
         let node_veth = node_veth_name(&request.container);
         let question = Question {
@@ -115,7 +126,7 @@ impl Attempt<'_> {
             route_sources: self.own.as_ref().map(|own| own.route_sources.as_slice()).unwrap_or_default(),
             depth,
         };
-        Ok(observe(&self.call.namespace, &question)?)
+        Ok(observe(pod, node, &question)?)
     }
 
     fn decide(&self, observation: &mut Observation) -> Result<Projection, AttachmentError> {
@@ -195,16 +206,14 @@ impl Attempt<'_> {
 
     fn apply(
         &self,
-        seen: &mut Observation,
+        target: &mut Target<'_>,
         projection: &Projection,
         touched: &BTreeSet<Key>,
         plan: &Plan,
         fault: Option<Fault>,
     ) -> Result<(), AttachmentError> {
         let edits: Vec<_> = plan.edits.iter().map(|planned| planned.edit.clone()).collect();
-        let pod = Some(PodSide { namespace: &self.call.namespace, socket: &mut seen.pod });
-        let mut target = Target { pod, node: &mut seen.node, raw_routes: &seen.raw_routes };
-        let outcome = apply::apply(&edits, &mut target, Manner::Strict, fault);
+        let outcome = apply::apply(&edits, target, Manner::Strict, fault);
         let Some(failure) = outcome.failures.into_iter().next() else { return Ok(()) };
         let mut undone = touched.clone();
         // The node's rules are not observed; one that the first ADD of this attachment claims stays.
@@ -216,7 +225,7 @@ impl Attempt<'_> {
         let first = AttachmentError::Apply { stage, failure };
         let whose = (&self.call.request.container, &self.call.request.interface);
         let wanted = &projection.facts().model;
-        let rest = release::bring_back(self.store, whose, wanted, projection.observed(), &undone, &mut target)?;
+        let rest = release::bring_back(self.store, whose, wanted, projection.observed(), &undone, target)?;
         if !rest.is_empty() {
             return Err(AttachmentError::Undo { first: Box::new(first), rest });
         }

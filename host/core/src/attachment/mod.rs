@@ -16,7 +16,7 @@ pub use coordinator_stages::{
     kernel::namespace::{Namespace, NamespaceError},
     observe::ResultAddress,
 };
-use coordinator_stages::{kernel::netlink::NetlinkError, observe::ObserveError};
+use coordinator_stages::{kernel::netlink::NetlinkError, observe::ObserveError, sockets::SocketError};
 
 pub use add::{add, add_with_fault};
 pub use delete::delete;
@@ -122,6 +122,9 @@ pub enum AttachmentError {
     /// The Pod's namespace cannot be used.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
+    /// A socket of the Pod cannot be opened.
+    #[error(transparent)]
+    Sockets(#[from] SocketError),
     /// A netlink socket cannot be opened.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),

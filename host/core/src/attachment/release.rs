@@ -9,7 +9,8 @@ use coordinator_sdk::{ContainerId, Edit, InterfaceName, Key, Model, POD_VETH, di
 use coordinator_stages::{
     apply::{self, Failure, Manner, PodSide, Target},
     kernel::{link, namespace::Namespace},
-    observe::{SideSocket, alias_prefix},
+    observe::alias_prefix,
+    sockets::{PodSockets, SideSocket},
 };
 
 use super::{AttachmentError, add::PATIENCE};
@@ -36,16 +37,19 @@ pub(super) fn release(
         None => find(record),
     };
     let namespace = namespace.filter(|given| is_recorded(record, given)).or(reopened.as_ref());
-    let mut pod_socket = match namespace {
-        Some(namespace) => Some(namespace.enter(SideSocket::open)??),
-        None => None,
-    };
     let mut node = SideSocket::open()?;
-    let pod = namespace.zip(pod_socket.as_mut()).map(|(namespace, socket)| PodSide { namespace, socket });
-    let raw_routes = BTreeMap::new();
-    let mut target = Target { pod, node: &mut node, raw_routes: &raw_routes };
-    let whose = (&record.container, &record.interface);
-    let failures = bring_back(store, whose, &record.after, &record.before, &keys, &mut target)?;
+    let mut bring_back = |pod: Option<PodSide<'_>>| {
+        let mut target = Target { pod, node: &mut node, raw_routes: &BTreeMap::new() };
+        let whose = (&record.container, &record.interface);
+        bring_back(store, whose, &record.after, &record.before, &keys, &mut target)
+    };
+    let failures = match namespace {
+        Some(namespace) => namespace.enter(|inside| {
+            let mut sockets = PodSockets::open(inside)?;
+            bring_back(Some(PodSide { inside, sockets: &mut sockets }))
+        })??,
+        None => bring_back(None)?,
+    };
     if !failures.is_empty() {
         return Err(AttachmentError::Remaining(failures));
     }
@@ -66,7 +70,7 @@ fn find(record: &Record) -> Option<Namespace> {
     let by_path = Namespace::open(&known.path).ok().filter(|found| is_recorded(record, found));
     by_path.or_else(|| {
         let found = Namespace::of_a_process((known.device, known.inode))?;
-        let is_ours = found.enter(|| holds_link_of(record)).ok()?;
+        let is_ours = found.enter(|_| holds_link_of(record)).ok()?;
         is_ours.then_some(found)
     })
 }
