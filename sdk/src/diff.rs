@@ -339,6 +339,16 @@ pub struct Plan {
     pub edits: Vec<PlannedEdit>,
 }
 
+impl fmt::Display for Plan {
+    /// A line for each edit: stage, edit, reason.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for PlannedEdit { edit, stage, why } in &self.edits {
+            writeln!(f, "{stage}: {edit}, because {why}")?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

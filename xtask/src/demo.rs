@@ -59,13 +59,10 @@ fn show(checks: &[Check<'_>]) -> Result<Vec<Outcome>> {
 /// The planned changes in the log, each stage's together, in the order of their first.
 fn planned(log: &str) -> String {
     let mut stages: Vec<(&str, Vec<String>)> = Vec::new();
-    for line in log.lines() {
-        let field = |name: &str| line.split_once(&format!(" {name}=\""))?.1.split('"').next();
-        let (Some(stage), Some(why), Some((_, edit))) = (field("stage"), field("why"), line.split_once(" edit="))
-        else {
-            continue;
-        };
-        let text = format!("    {edit}\n        because {why}");
+    let lines = log.lines().skip_while(|line| !line.ends_with("Planned.")).skip(1);
+    for line in lines.take_while(|line| !line.is_empty()) {
+        let Some((stage, rest)) = line.split_once(": ") else { continue };
+        let text = format!("    {}", rest.replacen(", because ", "\n        because ", 1));
         match stages.iter_mut().find(|(name, _)| *name == stage) {
             Some((_, edits)) => edits.push(text),
             None => stages.push((stage, vec![text])),
@@ -81,10 +78,8 @@ mod tests {
 
     #[test]
     fn changes_are_shown_by_stage() {
-        let log = "t DEBUG Settings.\n\
-            t DEBUG x: Planned. stage=\"veth\" why=\"a\" edit=create it\n\
-            t DEBUG x: Planned. stage=\"routes\" why=\"b\" edit=add one\n\
-            t DEBUG x: Planned. stage=\"veth\" why=\"c\" edit=raise it\n";
+        let log = "t DEBUG Settings.\nt DEBUG x: Planned.\n\
+            veth: create it, because a\nroutes: add one, because b\nveth: raise it, because c\n\nt INFO Done.\n";
         let expected = "  veth\n    create it\n        because a\n    raise it\n        because c\n  routes\n    add one\n        because b";
         assert_eq!(planned(log), expected);
     }

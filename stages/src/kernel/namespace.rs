@@ -92,26 +92,32 @@ impl Namespace {
     /// # Errors
     /// The path cannot be opened, or is not a network namespace.
     pub fn open(path: &Path) -> Result<Self, NamespaceError> {
+        let opened = Self::open_unchecked(path)?;
+        match opened.is_of_network() {
+            true => Ok(opened),
+            false => Err(NamespaceError::NotANamespace { path: path.to_owned() }),
+        }
+    }
+
+    fn open_unchecked(path: &Path) -> Result<Self, NamespaceError> {
         // O_NONBLOCK: a FIFO or device put in the place of a namespace must not hold us up.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let fd = open(path, flags, Mode::empty())
             .map_err(|errno| NamespaceError::Open { path: path.to_owned(), source: errno.into() })?;
         let file = File::from(fd);
-        let other = || NamespaceError::NotANamespace { path: path.to_owned() };
-        let is_namespace = fstatfs(&file).is_ok_and(|system| system.filesystem_type() == NSFS_MAGIC);
-        if !is_namespace || !Self::is_of_network(&file).map_err(|_| other())? {
-            return Err(other());
-        }
-        let stat = fstat(&file).map_err(|_| other())?;
+        let stat = fstat(&file).map_err(|_| NamespaceError::NotANamespace { path: path.to_owned() })?;
         Ok(Self { file, path: path.to_owned(), identity: (stat.st_dev, stat.st_ino) })
     }
 
-    /// Whether a namespace is one of the network: asked for its id, the kernel refuses any other kind.
-    ///
-    /// Nothing can be read off the file itself: where it is bind-mounted, its link shows the mount's path.
-    fn is_of_network(file: &File) -> Result<bool, NetlinkError> {
-        let mut netlink = Netlink::open()?;
-        Ok(link::namespace_id(&mut netlink, file.as_fd())?.is_ok())
+    /// Whether it is a namespace at all, and one of the network: asked for its id, the kernel refuses any other
+    /// kind. Nothing can be read off the file: where it is bind-mounted, its link shows the mount's path.
+    fn is_of_network(&self) -> bool {
+        let is_namespace = fstatfs(&self.file).is_ok_and(|system| system.filesystem_type() == NSFS_MAGIC);
+        let has_id = || {
+            let mut netlink = Netlink::open()?;
+            Ok::<_, NetlinkError>(link::namespace_id(&mut netlink, self.as_fd())?.is_ok())
+        };
+        is_namespace && has_id().unwrap_or(false)
     }
 
     /// The calling thread's own namespace.
@@ -119,7 +125,7 @@ impl Namespace {
     /// # Errors
     /// `/proc` is not mounted.
     pub fn current() -> Result<Self, NamespaceError> {
-        Self::open(Path::new("/proc/thread-self/ns/net"))
+        Self::open_unchecked(Path::new("/proc/thread-self/ns/net"))
     }
 
     /// The namespace with this identity (device and inode), when a process lives in it.

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use coordinator_sdk::{Claim, Device, Facts, Key, Model, OtherAttachment, POD_VETH, Plan, Projection, Side, VethPair};
+use coordinator_sdk::{
+    Claim, Device, Edit, Facts, Key, Model, OtherAttachment, POD_VETH, Plan, Projection, Side, VethPair,
+};
 use coordinator_stages::{
     apply::{self, Fault, Manner, PodSide, Target},
     decide::node_veth_name,
@@ -59,8 +61,9 @@ pub fn add_with_fault(call: &AddCall, fault: Option<Fault>) -> Result<Added, Att
 fn settle_old_records(call: &AddCall, store: &Store, lock: &ContainerLock<'_>) -> Result<Vec<Record>, AttachmentError> {
     let mut living = lock.records()?;
     let identity = call.namespace.identity();
+    let interrupted = State::interrupted(&living);
     let is_dead = |record: &Record| {
-        record.state == State::Intent
+        interrupted.contains(&record.interface)
             || record.namespace.as_ref().is_some_and(|known| (known.device, known.inode) != identity)
     };
     while let Some(at) = living.iter().position(is_dead) {
@@ -96,20 +99,26 @@ impl Attempt<'_> {
             projection.release(&own.before, &given_up);
         }
         let plan = projection.plan();
-        for planned in &plan.edits {
-            debug!(stage = planned.stage, why = planned.why, edit = %planned.edit, "Planned.");
-        }
-        let mut record = self.record(&observation, &projection, &touched, &plan);
-        if !plan.edits.is_empty() {
+        // One event, however many lines: each is a system call.
+        debug!("Planned.\n{plan}");
+        let record = self.record(&observation, &projection, &touched, &plan);
+        {
             let _shared = self.store.lock_node(Share::Shared, PATIENCE)?;
-            self.lock.write(&record)?;
+            self.lock.intend(&record)?;
         }
         let raw_routes = &observation.raw_routes;
         let pod = Some(PodSide { inside: pod, sockets: &mut observation.pod });
         let mut target = Target { pod, node: &mut node.route, raw_routes };
-        self.apply(&mut target, &projection, &touched, &plan, fault)?;
-        record.state = State::Committed;
-        self.lock.write(&record)?;
+        match self.apply(&mut target, &projection, &touched, &plan, fault) {
+            Ok(()) => self.lock.commit(&record)?,
+            Err(error) => {
+                // Where the undo failed, the record is needed.
+                if matches!(error, AttachmentError::Apply { .. }) {
+                    self.lock.remove(&record)?;
+                }
+                return Err(error);
+            }
+        }
         Ok(self.added(&projection))
     }
 
@@ -219,6 +228,7 @@ impl Attempt<'_> {
         // The node's rules are not observed; one that the first ADD of this attachment claims stays.
         let claimed = self.own.as_ref().map(|own| own.after.own_keys()).unwrap_or_default();
         let is_kept = |key: &Key| key.is_shared_on_node() && claimed.contains(key);
+        undone.extend(edits.iter().map(Edit::key));
         undone.retain(|key| !outcome.satisfied.contains(key) && !is_kept(key));
         let by_key = |key: &Key| plan.edits.iter().find(|planned| planned.edit.key() == *key);
         let stage = by_key(&failure.edit.key()).map(|planned| planned.stage.clone()).unwrap_or_default();
@@ -228,10 +238,6 @@ impl Attempt<'_> {
         let rest = release::bring_back(self.store, whose, wanted, projection.observed(), &undone, target)?;
         if !rest.is_empty() {
             return Err(AttachmentError::Undo { first: Box::new(first), rest });
-        }
-        match &self.own {
-            Some(own) => self.lock.write(own)?,
-            None => self.lock.remove(self.call.request.interface.as_str())?,
         }
         Err(first)
     }

@@ -4,7 +4,7 @@ use coordinator_stages::kernel::namespace::Namespace;
 use tracing::{info, warn};
 
 use super::{AttachmentError, DeleteCall, add::PATIENCE, release};
-use crate::record::{State, Store};
+use crate::record::{Record, State, Store};
 
 /// Deletes an attachment. Without a record there is nothing of ours left, and nothing is done.
 ///
@@ -16,8 +16,9 @@ pub fn delete(call: &DeleteCall) -> Result<(), AttachmentError> {
     let mut records = lock.usable_records()?;
     let namespace: Option<&Namespace> = call.namespace.as_ref();
     // A record of a killed ADD goes with the first DEL of its container.
+    let interrupted = State::interrupted(&records);
     let is_due =
-        |record: &crate::record::Record| record.interface == call.request.interface || record.state == State::Intent;
+        |record: &Record| record.interface == call.request.interface || interrupted.contains(&record.interface);
     if !records.iter().any(is_due) {
         info!("Nothing is recorded for this attachment.");
     }

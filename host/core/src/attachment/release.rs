@@ -53,7 +53,7 @@ pub(super) fn release(
     if !failures.is_empty() {
         return Err(AttachmentError::Remaining(failures));
     }
-    lock.remove(record.interface.as_str())?;
+    lock.remove(record)?;
     Ok(())
 }
 

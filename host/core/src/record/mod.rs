@@ -1,7 +1,8 @@
 //! What is known of one attachment between two calls: its claims, and how to give them back.
 //!
-//! A record is written before the first change of the kernel (an intent) and marked committed after the
-//! last, so that a killed call leaves enough for the next one to clean up. Records are facts about our
+//! A record is written before the first change of the kernel (an intent) and committed after the last, so
+//! that a killed call leaves enough for the next one to clean up. The intent of a repeated ADD stands
+//! beside the committed record until then. Records are facts about our
 //! own objects, and are checked again when they are read: nothing acts on one that could reach further.
 
 mod store;
@@ -20,13 +21,22 @@ pub const VERSION: u32 = 1;
 const MOST: usize = 8192;
 
 /// How far a call came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum State {
     /// The kernel may have been changed, wholly, partly or not at all.
+    #[default]
     Intent,
     /// The attachment is as the record says.
     Committed,
+}
+
+impl State {
+    /// The interfaces whose call did not end: what it gave up is in the committed record still, so both
+    /// their records are cleaned up after.
+    pub fn interrupted(records: &[Record]) -> Vec<InterfaceName> {
+        let intents = records.iter().filter(|record| record.state == Self::Intent);
+        intents.map(|record| record.interface.clone()).collect()
+    }
 }
 
 /// A network namespace that can be told from another one that has its path.
@@ -51,7 +61,8 @@ pub struct Record {
     pub interface: InterfaceName,
     /// The network's name.
     pub network: String,
-    /// How far the call came.
+    /// How far the call came: the file's name says it, so that a commitment is a rename.
+    #[serde(skip)]
     pub state: State,
     /// The Pod's namespace.
     pub namespace: Option<NamespaceIdentity>,

@@ -9,7 +9,7 @@ use std::{path::Path, time::Duration};
 use coordinator_sdk::{ContainerId, InterfaceName};
 use coordinator_stages::kernel::directory::{Directory, DirectoryError, Lock, Share};
 
-use super::Record;
+use super::{Record, State};
 
 /// The most that a record may take, bytes.
 const LIMIT: u64 = 16 << 20;
@@ -106,7 +106,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         for container in self.containers()? {
             let Some(directory) = self.directory.directory(container.as_str())? else { continue };
-            for name in interfaces(&directory)? {
+            for name in entries(&directory)? {
                 let record = read(&directory, &container, &name)?;
                 let is_other = |record: &Record| (&record.container, &record.interface) != whose;
                 if record.is_some_and(|record| is_other(&record) && claims(&record)) {
@@ -119,13 +119,13 @@ impl Store {
 }
 
 impl ContainerLock<'_> {
-    /// The container's records, by interface.
+    /// The container's records, by interface, a committed one before the intent that is to replace it.
     ///
     /// # Errors
     /// One cannot be read or trusted.
     pub fn records(&self) -> Result<Vec<Record>, StoreError> {
-        let mut names = interfaces(&self.directory)?;
-        names.sort_unstable();
+        let mut names = entries(&self.directory)?;
+        names.sort_unstable_by(|left, right| (&left.interface, left.file()).cmp(&(&right.interface, right.file())));
         names.iter().filter_map(|name| read(&self.directory, &self.container, name).transpose()).collect()
     }
 
@@ -135,35 +135,44 @@ impl ContainerLock<'_> {
     /// # Errors
     /// The directory cannot be used.
     pub fn usable_records(&self) -> Result<Vec<Record>, StoreError> {
-        for name in interfaces(&self.directory)? {
-            if let Err(error) = read(&self.directory, &self.container, &name) {
+        for entry in entries(&self.directory)? {
+            if let Err(error) = read(&self.directory, &self.container, &entry) {
                 tracing::error!(%error, "The record is removed.");
-                self.remove(&name)?;
+                self.directory.remove(&entry.file())?;
             }
         }
         self.records()
     }
 
-    /// Writes a record in place of the attachment's earlier one.
+    /// Writes an intent; a committed record of the attachment stays.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn write(&self, record: &Record) -> Result<(), StoreError> {
+    pub fn intend(&self, record: &Record) -> Result<(), StoreError> {
         let broken = |error: serde_json::Error| StoreError::Broken {
             container: self.container.clone(),
             interface: record.interface.to_string(),
             reason: error.to_string(),
         };
         let text = serde_json::to_string(record).map_err(broken)?;
-        Ok(self.directory.write(&file_of(record.interface.as_str()), &text)?)
+        Ok(self.directory.write(&Entry::of(record, State::Intent).file(), &text)?)
     }
 
-    /// Removes an attachment's record.
+    /// Puts an attachment's intent into the place of its committed record.
+    ///
+    /// # Errors
+    /// There is no intent, or it cannot be renamed.
+    pub fn commit(&self, record: &Record) -> Result<(), StoreError> {
+        let [from, to] = [State::Intent, State::Committed].map(|state| Entry::of(record, state).file());
+        Ok(self.directory.rename(&from, &to)?)
+    }
+
+    /// Removes a record; the attachment's other one stays.
     ///
     /// # Errors
     /// It is there and cannot be removed.
-    pub fn remove(&self, interface: &str) -> Result<(), StoreError> {
-        Ok(self.directory.remove(&file_of(interface))?)
+    pub fn remove(&self, record: &Record) -> Result<(), StoreError> {
+        Ok(self.directory.remove(&Entry::of(record, record.state).file())?)
     }
 }
 
@@ -174,24 +183,52 @@ impl Drop for ContainerLock<'_> {
     }
 }
 
+/// What a record's file name says.
+struct Entry {
+    interface: String,
+    state: State,
+}
+
+impl Entry {
+    fn of(record: &Record, state: State) -> Self {
+        Self { interface: record.interface.to_string(), state }
+    }
+
+    fn parse(file: &str) -> Option<Self> {
+        let stem = file.strip_suffix(SUFFIX)?;
+        let states = [State::Intent, State::Committed].into_iter();
+        states
+            .filter_map(|state| Some((stem.strip_prefix(prefix(state))?.to_owned(), state)))
+            .next()
+            .map(|(interface, state)| Self { interface, state })
+    }
+
+    fn file(&self) -> String {
+        format!("{}{}{SUFFIX}", prefix(self.state), self.interface)
+    }
+}
+
 /// An interface may be called `.a`; no file in the directory may begin with a dot but drafts.
-fn file_of(interface: &str) -> String {
-    format!("if-{interface}{SUFFIX}")
+fn prefix(state: State) -> &'static str {
+    match state {
+        State::Committed => "if-",
+        State::Intent => "intent-",
+    }
 }
 
-fn interfaces(directory: &Directory) -> Result<Vec<String>, StoreError> {
-    let of_file = |name: String| Some(name.strip_prefix("if-")?.strip_suffix(SUFFIX)?.to_owned());
-    Ok(directory.names()?.filter_map(of_file).collect())
+fn entries(directory: &Directory) -> Result<Vec<Entry>, StoreError> {
+    Ok(directory.names()?.filter_map(|name| Entry::parse(&name)).collect())
 }
 
-fn read(directory: &Directory, container: &ContainerId, interface: &str) -> Result<Option<Record>, StoreError> {
-    let Some(text) = directory.read(&file_of(interface), LIMIT)? else { return Ok(None) };
+fn read(directory: &Directory, container: &ContainerId, entry: &Entry) -> Result<Option<Record>, StoreError> {
+    let interface = entry.interface.as_str();
+    let Some(text) = directory.read(&entry.file(), LIMIT)? else { return Ok(None) };
     let broken =
         |reason: String| StoreError::Broken { container: container.clone(), interface: interface.to_owned(), reason };
     let record: Record = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
     match record.problem(container, interface) {
         Some(reason) => Err(broken(reason)),
-        None => Ok(Some(record)),
+        None => Ok(Some(Record { state: entry.state, ..record })),
     }
 }
 
@@ -233,15 +270,19 @@ mod tests {
     fn a_record_comes_back_and_the_last_one_takes_the_directory_along() {
         let (_directory, store) = store();
         let lock = store.lock_container(&id("c1"), PATIENCE).unwrap();
-        lock.write(&record("c1", "net1")).unwrap();
-        lock.write(&Record { state: State::Committed, ..record("c1", ".eth0") }).unwrap();
-        let read = lock.records().unwrap();
-        assert_eq!(read, [Record { state: State::Committed, ..record("c1", ".eth0") }, record("c1", "net1")]);
+        lock.intend(&record("c1", "net1")).unwrap();
+        lock.intend(&record("c1", ".eth0")).unwrap();
+        lock.commit(&record("c1", ".eth0")).unwrap();
+        lock.intend(&record("c1", ".eth0")).unwrap();
+        let committed = Record { state: State::Committed, ..record("c1", ".eth0") };
+        assert_eq!(lock.records().unwrap(), [committed.clone(), record("c1", ".eth0"), record("c1", "net1")]);
+        lock.remove(&record("c1", ".eth0")).unwrap();
+        assert_eq!(lock.records().unwrap(), [committed.clone(), record("c1", "net1")]);
         drop(lock);
         assert_eq!(store.containers().unwrap().collect::<Vec<_>>(), [id("c1")]);
         let lock = store.lock_container(&id("c1"), PATIENCE).unwrap();
-        lock.remove("net1").unwrap();
-        lock.remove(".eth0").unwrap();
+        lock.remove(&record("c1", "net1")).unwrap();
+        lock.remove(&committed).unwrap();
         drop(lock);
         assert_eq!(store.containers().unwrap().count(), 0);
     }
@@ -250,7 +291,7 @@ mod tests {
     fn others_are_found_and_oneself_is_not() {
         let (_directory, store) = store();
         for container in ["c1", "c2"] {
-            store.lock_container(&id(container), PATIENCE).unwrap().write(&record(container, "eth0")).unwrap();
+            store.lock_container(&id(container), PATIENCE).unwrap().intend(&record(container, "eth0")).unwrap();
         }
         let whose = (&id("c1"), &"eth0".parse().unwrap());
         assert!(store.any_other(whose, |record| record.container == id("c2")).unwrap());
@@ -268,15 +309,15 @@ mod tests {
             value: "1".to_owned(),
         });
         for bad in [far, Record { version: 2, ..record("c1", "eth0") }] {
-            lock.write(&bad).unwrap();
+            lock.intend(&bad).unwrap();
             assert!(matches!(lock.records(), Err(StoreError::Broken { .. })), "{bad:?}");
         }
         let other = serde_json::to_string(&record("c2", "eth0")).unwrap();
         for text in ["{", "", &other] {
-            lock.directory.write(&file_of("eth0"), text).unwrap();
+            lock.directory.write("intent-eth0.json", text).unwrap();
             assert!(matches!(lock.records(), Err(StoreError::Broken { .. })), "{text:?}");
         }
-        lock.write(&record("c1", "net1")).unwrap();
+        lock.intend(&record("c1", "net1")).unwrap();
         assert_eq!(lock.usable_records().unwrap(), [record("c1", "net1")]);
         assert_eq!(lock.records().unwrap().len(), 1);
     }

@@ -220,10 +220,13 @@ impl Resolution {
     }
 
     fn take_unknown(&mut self, key: &str, value: &Value, source: &Source) {
+        if matches!(source, Source::Configuration) && CNI_NAMES.contains(&key) {
+            return;
+        }
         let guess = nearest(key, Settings::NAMES);
         let question = guess.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
         match source {
-            Source::Configuration if CNI_NAMES.contains(&key) || guess.is_none() => {}
+            Source::Configuration if guess.is_none() => {}
             Source::Configuration => self.resolved.warnings.push(format!("unknown field {key:?}{question}")),
             Source::Node if FOREIGN_NODE_NAMES.contains(&key) => {}
             Source::Node => {

@@ -18,6 +18,10 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         if candidate == word {
             return None;
         }
+        // Every edit changes the length by one at most.
+        if word.len().abs_diff(candidate.len()) > 4 * allowed {
+            continue;
+        }
         let distance = distance(&lowered, &candidate.to_ascii_lowercase());
         if distance <= allowed && best.is_none_or(|(known, _)| distance < known) {
             best = Some((distance, candidate));
@@ -28,9 +32,6 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
 
 /// Levenshtein's distance: the fewest insertions, deletions and replacements of a character.
 fn distance(left: &str, right: &str) -> usize {
-    if left.len().abs_diff(right.len()) > 8 {
-        return usize::MAX;
-    }
     // `row` holds the distances of the left text so far to each beginning of the right one.
     let mut row: Vec<usize> = (0..=right.chars().count()).collect();
     for (at, l) in left.chars().enumerate() {
