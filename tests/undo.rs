@@ -96,49 +96,67 @@ fn a_failure_of_a_repeated_add_keeps_the_first_ones_work() {
     });
 }
 
-/// Kills the plugin at its n-th `sendto`, for every n, and lets DEL or ADD clean up in turn.
+/// Kills an ADD at the n-th call by which it changes anything outside itself. False when it came to its end before.
+fn is_killed(pod: &Pod, network: &Network, settings: &Value, result: &Value, at: usize) -> anyhow::Result<bool> {
+    let mut configuration = network.configuration("coordinator", settings);
+    configuration["prevResult"] = result.clone();
+    let inject = format!("inject=sendto,renameat,write:signal=SIGKILL:when={at}");
+    let mut child = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", "trace=sendto,renameat,write", "-e", &inject])
+        .arg(plugin()?)
+        .envs(pod.environment("ADD", "eth0"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), configuration.to_string().as_bytes())?;
+    let status = child.wait()?;
+    assert!(status.success() || status.signal() == Some(9), "{status}");
+    Ok(!status.success())
+}
+
 #[test]
 fn a_killed_add_is_cleaned_up_by_the_next_call() {
     run(|lab| {
         let pod = lab.pod("p1")?;
         let network = lab.underlay(20, Families::Dual);
+        let settings = settings(lab);
         let result = pod.attach_without_us("eth0", &network)?;
         let before = (lab.node.snapshot()?, pod.host.snapshot()?);
-        let mut configuration = settings(lab);
-        for (key, value) in
-            [("cniVersion", json!("1.0.0")), ("name", json!("underlay")), ("type", json!("coordinator"))]
-        {
-            configuration[key] = value;
-        }
-        configuration["prevResult"] = result.clone();
-        let mut kills = 0;
-        for at in 1.. {
-            let inject = format!("inject=sendto:signal=SIGKILL:when={at}");
-            let mut child = Command::new("strace")
-                .args(["-f", "-o", "/dev/null", "-e", "trace=sendto", "-e", &inject])
-                .arg(plugin()?)
-                .env("CNI_COMMAND", "ADD")
-                .env("CNI_CONTAINERID", &pod.container)
-                .env("CNI_NETNS", pod.host.path())
-                .env("CNI_IFNAME", "eth0")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .spawn()?;
-            std::io::Write::write_all(&mut child.stdin.take().unwrap(), configuration.to_string().as_bytes())?;
-            let status = child.wait()?;
-            if status.success() {
-                break;
-            }
-            assert_eq!(status.signal(), Some(9), "{status}");
-            kills += 1;
+        let mut at = 1;
+        while is_killed(&pod, &network, &settings, &result, at)? {
             if at % 2 == 0 {
-                pod.add("eth0", &network, &settings(lab), &result)?;
+                pod.add("eth0", &network, &settings, &result)?;
             }
-            pod.del("eth0", &network, &settings(lab))?;
+            pod.del("eth0", &network, &settings)?;
             assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0], "node, killed at {at}");
             assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0], "pod, killed at {at}");
+            at += 1;
         }
-        assert!(kills > 10, "only {kills} places to die");
+        assert!(at > 20, "only {at} places to die");
+        Ok(())
+    });
+}
+
+/// What the first ADD made and the second gives up is in no claim of the second.
+#[test]
+fn a_killed_add_with_other_settings_is_cleaned_up_with_the_one_before() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let network = lab.underlay(20, Families::Dual);
+        let (first, second) = (settings(lab), lab.cluster());
+        let result = pod.attach_without_us("eth0", &network)?;
+        let before = (lab.node.snapshot()?, pod.host.snapshot()?);
+        for at in 1.. {
+            pod.add("eth0", &network, &first, &result)?;
+            let is_killed = is_killed(&pod, &network, &second, &result, at)?;
+            pod.del("eth0", &network, &second)?;
+            assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0], "node, killed at {at}");
+            assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0], "pod, killed at {at}");
+            if !is_killed {
+                assert!(at > 15, "only {at} places to die");
+                break;
+            }
+        }
         Ok(())
     });
 }

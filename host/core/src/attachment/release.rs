@@ -28,7 +28,8 @@ pub(super) fn release(
     namespace: Option<&Namespace>,
 ) -> Result<(), AttachmentError> {
     let mut keys = record.after.own_keys();
-    for other in others {
+    // The kernel may be as either record of an interrupted call says: each is given back whole.
+    for other in others.iter().filter(|other| other.interface != record.interface) {
         let claimed = other.after.own_keys();
         keys.retain(|key| !claimed.contains(key));
     }
