@@ -123,3 +123,23 @@ fn a_rule_that_is_broken_is_seen() {
         "[dependencies]\ncoordinator-core.workspace = true\nserde = \"1\"\n[dev-dependencies]\ncoordinator-lab = {}\n";
     assert_eq!(depends_on(manifest), ["coordinator-core"]);
 }
+
+#[test]
+fn the_documentation_names_every_setting_and_every_error_code() {
+    let settings = fs::read_to_string(root().join("docs/settings.md")).unwrap();
+    for name in coordinator_sdk::Settings::NAMES {
+        assert!(settings.contains(&format!("\n| `{name}` |")), "docs/settings.md lacks {name}");
+    }
+    let errors = fs::read_to_string(root().join("docs/errors.md")).unwrap();
+    let code = fs::read_to_string(root().join("host/cni/src/error.rs")).unwrap();
+    let variants = code.split("enum Code {").nth(1).unwrap().split('}').next().unwrap();
+    let numbers: Vec<&str> = variants
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(_, number)| number.trim_matches(','))
+        .collect();
+    assert!(numbers.len() > 8, "{numbers:?}");
+    for number in numbers {
+        assert!(errors.contains(&format!("\n| {number} |")), "docs/errors.md lacks code {number}");
+    }
+}
