@@ -74,6 +74,8 @@ pub enum Edit {
         route: KnownRoute,
         /// The table it goes to.
         table: u32,
+        /// Whose it is there (`rtm_protocol`): ours, or its maker's when it returns.
+        protocol: u8,
     },
     /// Adds a rule.
     AddRule(Rule),
@@ -103,7 +105,7 @@ impl Edit {
             Self::UnmarkReplies(mark) | Self::MarkReplies(mark) => Key::Mark(mark.device.clone()),
             Self::RemoveRule(rule) | Self::AddRule(rule) => Key::Rule(rule.clone()),
             Self::RemoveRoute(known) | Self::AddRoute(known) => Key::of_route(known),
-            Self::MoveRoute { route, table } => {
+            Self::MoveRoute { route, table, .. } => {
                 let (side, _, to, metric) = route.route.key();
                 Key::Route(side, *table, to, metric)
             }
@@ -287,38 +289,33 @@ fn neighbour_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str
 }
 
 fn route_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str) -> bool, edits: &mut Vec<Edit>) {
-    let mut moved = Vec::new();
-    for known in &after.routes {
-        if before.routes.iter().any(|now| now.same(known)) {
-            continue;
-        }
-        // A known id in another table is a move: the host kept the attributes that are not shown.
-        let from = before.routes.iter().find(|now| {
-            now.id == known.id
-                && now.route.side == known.route.side
-                && now.route.table != known.route.table
-                && now.route.to == known.route.to
-                && !known.flags.planned
-        });
-        match from {
-            Some(from) => {
-                moved.push(from.id);
-                edits.push(Edit::MoveRoute { route: from.clone(), table: known.route.table });
+    let is_new = |known: &KnownRoute| !before.routes.iter().any(|now| now.same(known));
+    // Of several routes with one key the kernel takes the first, and a new one becomes the last: those that
+    // are to stand behind a new one are laid anew.
+    let is_laid_anew = |known: &KnownRoute| {
+        let mut earlier = after.routes.iter().take_while(|other| !other.same(known));
+        known.protocol != PROTOCOL && earlier.any(|other| Key::of_route(other) == Key::of_route(known) && is_new(other))
+    };
+    let goes_with_link = |known: &KnownRoute| {
+        let mut devices = known.route.next_hops.iter().filter_map(|hop| hop.device.as_deref());
+        devices.any(|device| goes_away(known.route.side, device))
+    };
+    let is_wanted = |known: &KnownRoute| after.routes.iter().any(|wanted| wanted.same(known) && !is_laid_anew(wanted));
+    let mut gone: Vec<&KnownRoute> =
+        before.routes.iter().filter(|known| !is_wanted(known) && !goes_with_link(known)).collect();
+    for known in after.routes.iter().filter(|known| is_new(known) || is_laid_anew(known)) {
+        let is_origin = |old: &&KnownRoute| {
+            known.route.side == Side::Pod && old.route.table != known.route.table && old.is_like(known)
+        };
+        match gone.iter().position(is_origin) {
+            Some(at) => {
+                let (table, protocol) = (known.route.table, known.protocol);
+                edits.push(Edit::MoveRoute { route: gone.remove(at).clone(), table, protocol });
             }
             None => edits.push(Edit::AddRoute(known.clone())),
         }
     }
-    for known in &before.routes {
-        let stays = after.routes.iter().any(|wanted| wanted.same(known));
-        let with_link = known
-            .route
-            .next_hops
-            .iter()
-            .any(|hop| hop.device.as_deref().is_some_and(|device| goes_away(known.route.side, device)));
-        if !(stays || with_link || known.route.side == Side::Pod && moved.contains(&known.id)) {
-            edits.push(Edit::RemoveRoute(known.clone()));
-        }
-    }
+    edits.extend(gone.into_iter().map(|known| Edit::RemoveRoute(known.clone())));
 }
 
 /// An edit with the stage that asked for it, and why.
@@ -385,7 +382,7 @@ impl fmt::Display for Edit {
                 write!(f, "add neighbour {} ({}) on {}", entry.ip, entry.mac, entry.device)
             }
             Self::AddRoute(known) => write!(f, "add {} route {}", known.route.side, known.route),
-            Self::MoveRoute { route, table } => {
+            Self::MoveRoute { route, table, .. } => {
                 write!(f, "move {} route {} to table {table}", route.route.side, route.route)
             }
             Self::AddRule(rule) => write!(f, "add {} rule {rule}", rule.side),

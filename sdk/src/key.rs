@@ -146,9 +146,23 @@ impl Model {
         self.marks.retain(|mark| !is_released(Key::Mark(mark.device.clone())));
         self.routes.retain(|known| known.protocol != PROTOCOL || !is_released(Key::of_route(known)));
         self.rules.retain(|known| known.protocol != PROTOCOL || !is_released(Key::Rule(known.rule.clone())));
-        old.routes.retain(|known| !self.routes.iter().any(|now| now.same(known)));
+        self.return_routes(before, std::mem::take(&mut old.routes));
         old.rules.retain(|known| !self.rules.contains(known));
         self.extend(old);
+    }
+
+    /// Takes routes back in, where `before` has them among others with their key: the kernel takes the first.
+    fn return_routes(&mut self, before: &Self, returning: Vec<KnownRoute>) {
+        for known in returning {
+            if self.routes.iter().any(|now| now.same(&known)) {
+                continue;
+            }
+            let key = Key::of_route(&known);
+            let later = before.routes.iter().skip_while(|other| !other.same(&known)).skip(1);
+            let later: Vec<&KnownRoute> = later.filter(|other| Key::of_route(other) == key).collect();
+            let place = self.routes.iter().position(|now| later.iter().any(|other| other.same(now)));
+            self.routes.insert(place.unwrap_or(self.routes.len()), known);
+        }
     }
 
     /// The links that go when these keys are brought back to `before`, with their other ends.

@@ -69,5 +69,11 @@ pub const NODE_RULE_PRIORITY: u32 = 1000;
 /// The Pod's priority of the rule for marked replies: before every source rule.
 pub const MARK_RULE_PRIORITY: u32 = 1000;
 
+/// The priority of the Pod's rules that send what comes from an interface's address to the interface's table.
+pub const SOURCE_RULE_PRIORITY: u32 = 1001;
+
+/// The first table that a further interface of the Pod may get.
+pub const FIRST_INTERFACE_TABLE: u32 = 101;
+
 /// The name of the Pod's end of the veth pair.
 pub const POD_VETH: &str = "veth0";

@@ -74,6 +74,19 @@ impl Model {
         self.addresses.iter().find(|address| address.device == *device && address.prefix == prefix)
     }
 
+    /// Gives each link of the Pod the table that a source rule of ours names for one of its addresses.
+    pub fn number_tables(&mut self) {
+        for link in self.links.iter_mut().filter(|link| link.device.side == Side::Pod) {
+            let mut addresses = self.addresses.iter().filter(|address| address.device == link.device);
+            let table = addresses.find_map(|address| {
+                let from = Some(IpNet::from(address.ip()));
+                let mut rules = self.rules.iter().filter(|known| known.protocol == PROTOCOL);
+                rules.find(|known| known.rule.side == Side::Pod && known.rule.sources == from)
+            });
+            link.table = table.map(|known| known.rule.table).or(link.table);
+        }
+    }
+
     pub(crate) fn has_own_rule(&self, rule: &Rule) -> bool {
         self.rules.iter().any(|known| known.rule == *rule && known.protocol == PROTOCOL)
     }

@@ -187,8 +187,15 @@ impl Projection {
                 at.route.table = to.table;
                 at.protocol = PROTOCOL;
                 at.flags = RouteFlags { ours: true, planned: false, ..at.flags };
-                let (side, table, prefix, metric) = at.route.key();
-                vec![from, Key::Route(side, table, prefix, metric)]
+                let to_key = Key::of_route(at);
+                let moved = at.clone();
+                // What an earlier ADD moved there makes room: the route has come back since.
+                model.routes.retain(|known| {
+                    known.id == moved.id && known.route.side == Side::Pod
+                        || known.protocol != PROTOCOL
+                        || Key::of_route(known) != to_key
+                });
+                vec![from, to_key]
             }
             Change::RemoveRoute(id) => {
                 let Some(known) = model.route(id) else {
@@ -201,6 +208,7 @@ impl Projection {
             Change::AddRule(rule) => {
                 if !model.has_own_rule(&rule) {
                     model.rules.push(KnownRule { rule: rule.clone(), protocol: PROTOCOL });
+                    model.number_tables();
                 }
                 vec![Key::Rule(rule)]
             }

@@ -90,6 +90,16 @@ impl Route {
         Family::of(self.to.addr())
     }
 
+    /// True for `0.0.0.0/0` and `::/0`.
+    pub fn is_default(&self) -> bool {
+        self.to.prefix_len() == 0
+    }
+
+    /// True when all that it sends leaves by `device`.
+    pub fn leaves_only_by(&self, device: &str) -> bool {
+        !self.next_hops.is_empty() && self.next_hops.iter().all(|hop| hop.device.as_deref() == Some(device))
+    }
+
     /// True when a next hop leaves by `device`.
     pub fn leaves_by(&self, device: &str) -> bool {
         self.next_hops.iter().any(|hop| hop.device.as_deref() == Some(device))
@@ -248,6 +258,14 @@ impl KnownRoute {
     /// True when both say the same and have one maker; ids and flags do not count.
     pub fn same(&self, other: &Self) -> bool {
         self.route == other.route && self.protocol == other.protocol
+    }
+
+    /// True when both say the same but for the table, whoever made them: one is the other, moved or copied.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let (mine, theirs) = (&self.route, &other.route);
+        (mine.side, mine.to, mine.kind, mine.metric, mine.source, mine.link_scope, mine.mtu)
+            == (theirs.side, theirs.to, theirs.kind, theirs.metric, theirs.source, theirs.link_scope, theirs.mtu)
+            && mine.next_hops == theirs.next_hops
     }
 }
 

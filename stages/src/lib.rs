@@ -6,4 +6,5 @@ pub mod apply;
 pub mod decide;
 pub mod kernel;
 pub mod observe;
+pub mod raw_routes;
 pub mod sockets;

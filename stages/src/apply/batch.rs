@@ -1,8 +1,8 @@
 //! Edits that route netlink takes: one datagram, one acknowledgement each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use coordinator_sdk::{Edit, KnownRoute, PROTOCOL, Side};
+use coordinator_sdk::{Edit, KnownRoute, PROTOCOL, Route, Side};
 
 use super::Cause;
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
         route::{self, RouteMessage},
         rule,
     },
+    raw_routes::RawRoutes,
     sockets::SideSocket,
 };
 
@@ -22,7 +23,7 @@ const NO_LINK: u32 = 0x7fff_ffff;
 pub(super) fn send(
     edits: &[Edit],
     socket: &mut SideSocket,
-    raw_routes: &BTreeMap<u32, RouteMessage>,
+    raw_routes: &RawRoutes,
     fault: Option<usize>,
 ) -> Vec<Result<(), Cause>> {
     match try_send(edits, socket, raw_routes, fault) {
@@ -34,7 +35,7 @@ pub(super) fn send(
 fn try_send(
     edits: &[Edit],
     socket: &mut SideSocket,
-    raw_routes: &BTreeMap<u32, RouteMessage>,
+    raw_routes: &RawRoutes,
     fault: Option<usize>,
 ) -> Result<Vec<Result<(), Cause>>, NetlinkError> {
     number_links(edits, socket)?;
@@ -89,13 +90,14 @@ fn links_of(edit: &Edit) -> Vec<&str> {
     }
 }
 
-fn requests_for(
-    edit: &Edit,
-    socket: &SideSocket,
-    raw_routes: &BTreeMap<u32, RouteMessage>,
-) -> Result<Vec<Request>, Cause> {
+fn requests_for(edit: &Edit, socket: &SideSocket, raw_routes: &RawRoutes) -> Result<Vec<Request>, Cause> {
     let index = |name: &String| socket.names.index(name).ok_or_else(|| Cause::NoLink(name.clone()));
     let message = |known: &KnownRoute| {
+        let mut known = known.clone();
+        // The hops stand in an object, which the request must not repeat.
+        if known.flags.nexthop_object {
+            known.route.next_hops.clear();
+        }
         route::message(&known.route, known.protocol, &socket.names).map_err(|missing| Cause::NoLink(missing.0))
     };
     let one = |request| Ok(vec![request]);
@@ -107,21 +109,28 @@ fn requests_for(
         Edit::RemoveNeighbour(entry) => one(neighbour::remove(index(&entry.device.name)?, entry.ip)),
         Edit::AddRule(rule) => one(rule::add(rule)),
         Edit::RemoveRule(rule) => one(rule::remove(rule)),
-        Edit::AddRoute(known) => match observed(known, raw_routes) {
-            Some(raw) => one(route::add(route::replayed(raw))),
-            None => one(route::add(message(known)?)),
-        },
-        Edit::RemoveRoute(known) => one(route::remove(message(known)?)),
-        Edit::MoveRoute { route: known, table } => {
-            let Some(raw) = raw_routes.get(&known.id) else { return Err(Cause::NoLink(known.route.to.to_string())) };
-            Ok(vec![route::add(route::moved(raw, *table)), route::remove(route::replayed(raw))])
+        Edit::AddRoute(known) => one(laid(known, raw_routes.message(known).map_or_else(|| message(known), Ok)?)),
+        Edit::RemoveRoute(known) => {
+            // Whatever its source is by now.
+            let built =
+                || message(&KnownRoute { route: Route { source: None, ..known.route.clone() }, ..known.clone() });
+            one(route::remove(raw_routes.observed(known).map_or_else(built, Ok)?))
+        }
+        Edit::MoveRoute { route: known, table, protocol } => {
+            let mut there = known.clone();
+            (there.route.table, there.protocol) = (*table, *protocol);
+            let added = raw_routes.message(&there).map_or_else(|| message(&there), Ok)?;
+            let removed = raw_routes.observed(known).map_or_else(|| message(known), Ok)?;
+            Ok(vec![laid(&there, added), route::remove(removed)])
         }
         _ => Ok(Vec::new()),
     }
 }
 
-/// The kernel's own message of a route that somebody else made and that returns.
-fn observed<'r>(known: &KnownRoute, raw_routes: &'r BTreeMap<u32, RouteMessage>) -> Option<&'r RouteMessage> {
-    let is_foreign_in_pod = known.protocol != PROTOCOL && known.route.side == Side::Pod;
-    raw_routes.get(&known.id).filter(|_| is_foreign_in_pod)
+/// What somebody else made and that returns may have others with its key beside it; ours has none.
+fn laid(known: &KnownRoute, message: RouteMessage) -> Request {
+    match known.protocol != PROTOCOL && known.route.side == Side::Pod {
+        true => route::append(message),
+        false => route::add(message),
+    }
 }

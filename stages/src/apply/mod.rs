@@ -8,7 +8,7 @@
 mod batch;
 mod veth;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use coordinator_sdk::{Edit, Key, Side};
 
@@ -17,9 +17,9 @@ use crate::{
         namespace::Inside,
         netlink::{KernelError, NetlinkError},
         nftables::{NftError, Nftables},
-        route::RouteMessage,
         sysctl::{self, SysctlError},
     },
+    raw_routes::RawRoutes,
     sockets::{PodSockets, SideSocket},
 };
 
@@ -93,8 +93,8 @@ pub struct Target<'a> {
     pub pod: Option<PodSide<'a>>,
     /// The node.
     pub node: &'a mut SideSocket,
-    /// The kernel's own messages of observed routes, by id.
-    pub raw_routes: &'a BTreeMap<u32, RouteMessage>,
+    /// The Pod's routes as the kernel showed them.
+    pub raw_routes: &'a RawRoutes,
 }
 
 /// What a refused edit means for those after it.

@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing here touches the kernel, reads a file or a clock, so a stage can
 //! be replayed on recorded facts and the same source can be compiled as a guest.
 
+mod interface_routes;
 mod mac_prefix;
 mod mode;
 mod neighbours;
@@ -17,6 +18,7 @@ mod veth;
 
 use coordinator_sdk::{Bound, DynStage, Stage};
 
+pub use interface_routes::InterfaceRoutesStage;
 pub use mac_prefix::MacPrefixStage;
 pub use mode::ModeStage;
 pub use neighbours::NeighboursStage;
@@ -29,7 +31,7 @@ pub use transmit_queue::TransmitQueueStage;
 pub use veth::{VethStage, node_veth_name};
 
 /// The deciding stages by the name after `native:`, in the order of the built-in pipeline.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     "mode",
     "mac-prefix",
     "transmit-queue",
@@ -37,6 +39,7 @@ pub const NAMES: [&str; 10] = [
     "neighbours",
     "node-routes",
     "pod-routes",
+    "interface-routes",
     "policy-routes",
     "reply-mark",
     "sysctls",
@@ -58,6 +61,7 @@ pub fn by_name(name: &str) -> Option<Box<dyn DynStage>> {
         "neighbours" => bound::<NeighboursStage>(),
         "node-routes" => bound::<NodeRoutesStage>(),
         "pod-routes" => bound::<PodRoutesStage>(),
+        "interface-routes" => bound::<InterfaceRoutesStage>(),
         "policy-routes" => bound::<PolicyRoutesStage>(),
         "reply-mark" => bound::<ReplyMarkStage>(),
         "sysctls" => bound::<SysctlsStage>(),

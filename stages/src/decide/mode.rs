@@ -2,6 +2,8 @@
 
 use coordinator_sdk::{Change, Decision, Device, Facts, Mode, POD_VETH, Refusal, Setting, Source, Stage};
 
+use super::reach;
+
 /// Decides the mode, and refuses what no mode can serve.
 #[derive(Debug, Clone, Copy)]
 pub struct ModeStage;
@@ -32,11 +34,12 @@ impl Stage for ModeStage {
             Mode::Auto => detect(facts, is_first),
             mode => (mode, "the settings say so".to_owned()),
         };
-        if mode == Mode::Overlay || !is_first {
+        if mode == Mode::Overlay && !reach::leads_to_node(facts, facts.settings.pod_default_cni_nic.as_str()) {
             return Err(Refusal::new(format!(
-                "interface {attached} is not the Pod's first interface ({}), and further interfaces are not served yet",
+                "mode overlay needs a first interface that leads to the node, and {} is none",
                 facts.settings.pod_default_cni_nic
-            )));
+            ))
+            .hint("use mode auto or underlay, or name the first interface in podDefaultCniNic"));
         }
         let mut decision = Decision::default();
         if facts.mode() == Mode::Auto {
@@ -57,10 +60,8 @@ fn detect(facts: &Facts, is_first: bool) -> (Mode, String) {
     if facts.model.link(&Device::pod(POD_VETH)).is_some_and(|link| link.flags.ours) {
         return (Mode::Underlay, format!("an earlier attachment made {POD_VETH}"));
     }
-    match facts.model.link(&first) {
-        Some(link) if matches!(link.kind.as_str(), "veth" | "netkit") && link.peer.is_some() => {
-            (Mode::Overlay, format!("the first interface {} leads to the node", first.name))
-        }
-        _ => (Mode::Underlay, format!("the first interface {} does not lead to the node", first.name)),
+    match reach::leads_to_node(facts, facts.settings.pod_default_cni_nic.as_str()) {
+        true => (Mode::Overlay, format!("the first interface {} leads to the node", first.name)),
+        false => (Mode::Underlay, format!("the first interface {} does not lead to the node", first.name)),
     }
 }

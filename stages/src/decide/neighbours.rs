@@ -1,10 +1,12 @@
-//! Permanent neighbours on both ends of the veth pair: nobody has to be asked, nobody can lie.
+//! Permanent neighbours on both ends of the pair that joins Pod and node: nobody has to be asked, nobody
+//! can lie.
 
-use coordinator_sdk::{Change, Decision, Device, Facts, Neighbour, POD_VETH, Refusal, Stage};
+use coordinator_sdk::{Change, Decision, Device, Facts, Mode, Neighbour, Refusal, Stage};
 
 use super::reach;
 
-/// Each Pod address on the node's end, each node address on `veth0`.
+/// Each Pod address on the node's end, and each node address on `veth0`. In an overlay Pod the first interface
+/// stands for `veth0`, and its own CNI sees to the way out.
 #[derive(Debug, Clone, Copy)]
 pub struct NeighboursStage;
 
@@ -12,7 +14,12 @@ impl Stage for NeighboursStage {
     type Options = ();
 
     fn decide(facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
-        let (pod, node) = (Device::pod(POD_VETH), reach::node_end(facts));
+        let (pod, node) = (reach::exit(facts), reach::node_end(facts));
+        // Ends without hardware addresses (netkit in L3 mode) need no neighbours.
+        let is_bare = |device| facts.model.link(device).is_some_and(|link| link.flags.noarp || link.mac.is_none());
+        if facts.mode() == Mode::Overlay && (is_bare(&pod) || is_bare(&node)) {
+            return Ok(Decision::default());
+        }
         let mac = |device: &Device| {
             let link = facts.model.link(device).and_then(|link| link.mac);
             link.ok_or_else(|| Refusal::new(format!("link {device} has no hardware address")))
@@ -21,7 +28,10 @@ impl Stage for NeighboursStage {
         let mut decision = Decision::default();
         for address in reach::served(facts) {
             let entry = Neighbour { device: node.clone(), ip: address.ip(), mac: pod_mac };
-            decision.push(Change::AddNeighbour(entry), "the Pod's address is behind the veth pair");
+            decision.push(Change::AddNeighbour(entry), "the Pod's address is behind the pair that leads to it");
+        }
+        if facts.mode() == Mode::Overlay {
+            return Ok(decision);
         }
         for family in facts.families() {
             for ip in reach::of_node(facts, family) {

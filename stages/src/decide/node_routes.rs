@@ -37,7 +37,7 @@ impl Stage for NodeRoutesStage {
         for address in served {
             let mut route = Route::direct(Side::Node, table, IpNet::from(address.ip()), &end);
             route.metric = address.ip().is_ipv6().then_some(IPV6_METRIC);
-            decision.push(Change::AddRoute(route), "the Pod's address is behind the veth pair");
+            decision.push(Change::AddRoute(route), "the Pod's address is behind the pair that leads to it");
         }
         Ok(decision)
     }

@@ -1,15 +1,14 @@
-//! The Pod's way to its node, to services and to overlay Pods: through `veth0`.
+//! The Pod's way to its node, to services and to overlay Pods: through `veth0`, or through an overlay Pod's
+//! first interface.
 
 use std::net::IpAddr;
 
-use coordinator_sdk::{
-    Change, Decision, Facts, Family, NextHop, POD_VETH, Refusal, Route, RouteKind, Side, Stage, TABLE_MAIN,
-};
+use coordinator_sdk::{Change, Decision, Facts, Family, Mode, Refusal, Route, Side, Stage, TABLE_MAIN};
 use ipnet::IpNet;
 
 use super::reach;
 
-/// Routes the node's addresses and the configured prefixes into the veth pair.
+/// Routes the node's addresses and the configured prefixes to where the node is.
 #[derive(Debug, Clone, Copy)]
 pub struct PodRoutesStage;
 
@@ -18,14 +17,31 @@ impl Stage for PodRoutesStage {
 
     fn decide(facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
         let mut decision = Decision::default();
+        let is_overlay = facts.mode() == Mode::Overlay;
         for family in facts.families() {
             let node = reach::of_node(facts, family);
-            // An IPv6 route takes no source: one that is still tentative would be refused.
-            let source = reach::source(facts, family).filter(IpAddr::is_ipv4);
+            let Some(mut through) = reach::through_node(facts, family) else {
+                let lack = match is_overlay {
+                    true => format!("the first interface has no {family} default route"),
+                    false => format!("the node has no {family} address"),
+                };
+                decision.warn(format!("{lack}: services and overlay Pods of that family stay out of reach"));
+                continue;
+            };
+            if !is_overlay {
+                // An IPv6 route takes no source: one that is still tentative would be refused.
+                through.source = reach::source(facts, family).filter(IpAddr::is_ipv4);
+            }
             for ip in &node {
-                let mut route = Route::direct(Side::Pod, TABLE_MAIN, IpNet::from(*ip), POD_VETH);
-                route.source = source;
-                propose(facts, &mut decision, route, "the node's address is behind the veth pair");
+                let to = IpNet::from(*ip);
+                let route = match is_overlay {
+                    true => Route { to, ..through.clone() },
+                    false => Route {
+                        source: through.source,
+                        ..Route::direct(Side::Pod, TABLE_MAIN, to, &reach::exit(facts).name)
+                    },
+                };
+                propose(facts, &mut decision, route, "the node must not be looked for on the Pod's own network");
             }
             let settings = &facts.settings;
             let lists = [
@@ -33,16 +49,9 @@ impl Stage for PodRoutesStage {
                 ("serviceCIDR", &settings.service_cidr),
                 ("hijackCIDR", &settings.hijack_cidr),
             ];
-            let Some(gateway) = node.first() else {
-                decision.warn(format!(
-                    "the node has no {family} address: services and overlay Pods of that family stay out of reach"
-                ));
-                continue;
-            };
             for (name, prefixes) in lists {
                 for prefix in prefixes.iter().filter(|prefix| Family::of(prefix.addr()) == family) {
-                    let mut route = through_veth(TABLE_MAIN, *prefix, *gateway);
-                    route.source = source;
+                    let route = Route { to: prefix.trunc(), ..through.clone() };
                     propose(facts, &mut decision, route, &format!("{name} is reached through the node"));
                 }
             }
@@ -51,24 +60,14 @@ impl Stage for PodRoutesStage {
     }
 }
 
-/// A route of the Pod through the node, whose `gateway` is a permanent neighbour on `veth0`.
-pub(super) fn through_veth(table: u32, to: IpNet, gateway: IpAddr) -> Route {
-    let hop = NextHop { gateway: Some(gateway), device: Some(POD_VETH.to_owned()), weight: 1, onlink: false };
-    Route {
-        side: Side::Pod,
-        table,
-        to: to.trunc(),
-        kind: RouteKind::Unicast,
-        metric: None,
-        source: None,
-        link_scope: false,
-        mtu: None,
-        next_hops: vec![hop],
+/// Proposes a route, unless the Pod has one to the same prefix that somebody else made: it stays. One that an
+/// earlier attachment made keeps its source while that is an address of the Pod.
+fn propose(facts: &Facts, decision: &mut Decision, mut route: Route, why: &str) {
+    let ours = facts.model.routes_of(Side::Pod).find(|known| known.flags.ours && known.route.key() == route.key());
+    let known_source = ours.and_then(|known| known.route.source);
+    if known_source.is_some_and(|ip| facts.pod_addresses().any(|address| address.ip() == ip)) {
+        route.source = known_source;
     }
-}
-
-/// Proposes a route, unless the Pod has one to the same prefix that somebody else made: it stays.
-fn propose(facts: &Facts, decision: &mut Decision, route: Route, why: &str) {
     let mut routes = facts.model.routes.iter();
     let foreign = routes.find(|known| {
         !known.flags.ours && known.route.key() == route.key() || {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use coordinator_sdk::{Address, Device, Facts, Family, Side};
+use coordinator_sdk::{Address, Device, Facts, Family, KnownRoute, Mode, NextHop, POD_VETH, Route, Side, TABLE_MAIN};
 
 /// Interfaces of container engines and CNI plugins on the node: their addresses are not the node's.
 const FOREIGN: [&str; 13] = [
@@ -66,12 +66,63 @@ pub(super) fn of_node(facts: &Facts, family: Family) -> Vec<IpAddr> {
     first
 }
 
-/// The first address of the attached interface in a family: the source of what the Pod sends.
+/// The source of what the Pod sends through `veth0`, which has no address: the first interface's address,
+/// or the attached one's when the first has none of the family. To a first interface that leads to the node
+/// itself the node would answer there.
 pub(super) fn source(facts: &Facts, family: Family) -> Option<IpAddr> {
-    facts.attached_addresses().into_iter().map(Address::ip).find(|ip| Family::of(*ip) == family)
+    let first = facts.settings.pod_default_cni_nic.as_str();
+    let first = (!leads_to_node(facts, first)).then(|| Device::pod(first));
+    let mut of_both = first
+        .into_iter()
+        .chain([facts.attached()])
+        .flat_map(|device| facts.pod_addresses().filter(move |address| address.device == device).map(Address::ip));
+    of_both.find(|ip| Family::of(*ip) == family)
 }
 
-/// The node's end of the veth pair, when the pair is there or planned.
+/// True for one end of a pair, made by another CNI, whose other end is on the node.
+pub(super) fn leads_to_node(facts: &Facts, interface: &str) -> bool {
+    let link = facts.model.link(&Device::pod(interface));
+    link.is_some_and(|link| matches!(link.kind.as_str(), "veth" | "netkit") && link.peer.is_some() && !link.flags.ours)
+}
+
+/// The Pod's interface that leads to the node: `veth0`, or an overlay Pod's first interface.
+pub(super) fn exit(facts: &Facts) -> Device {
+    match facts.mode() {
+        Mode::Overlay => Device::pod(facts.settings.pod_default_cni_nic.as_str()),
+        _ => Device::pod(POD_VETH),
+    }
+}
+
+/// The node's end of [`exit`].
 pub(super) fn node_end(facts: &Facts) -> Device {
-    Device::node(super::node_veth_name(&facts.request.container))
+    let of_first = || facts.model.link(&exit(facts)).and_then(|link| link.peer.clone()).map(Device::node);
+    let ours = || Device::node(super::node_veth_name(&facts.request.container));
+    if facts.mode() == Mode::Overlay { of_first().unwrap_or_else(ours) } else { ours() }
+}
+
+/// The way through the node, in `main`: next hops and MTU are to be taken over. Its destination is the default.
+///
+/// By `veth0` the node's first address is the router, a permanent neighbour. By an overlay Pod's first
+/// interface it is that interface's default route, wherever it stands.
+pub(super) fn through_node(facts: &Facts, family: Family) -> Option<Route> {
+    let exit = exit(facts).name;
+    let mut way = Route { link_scope: false, ..Route::direct(Side::Pod, TABLE_MAIN, family.default_prefix(), &exit) };
+    if facts.mode() == Mode::Overlay {
+        let default = default_of(facts, &exit, family)?;
+        (way.next_hops, way.mtu) = (default.route.next_hops.clone(), default.route.mtu);
+    } else {
+        let gateway = of_node(facts, family).first().copied();
+        way.next_hops = vec![NextHop { gateway: Some(gateway?), device: Some(exit), weight: 1, onlink: false }];
+    }
+    Some(way)
+}
+
+/// An interface's default route: in `main`, else in a table that it was moved to.
+fn default_of<'f>(facts: &'f Facts, interface: &str, family: Family) -> Option<&'f KnownRoute> {
+    let mut defaults: Vec<&KnownRoute> = facts.model.routes_of(Side::Pod).collect();
+    defaults.retain(|known| {
+        known.route.is_default() && known.route.family() == family && known.route.leaves_only_by(interface)
+    });
+    defaults.sort_by_key(|known| (known.route.table != TABLE_MAIN, known.route.metric));
+    defaults.first().copied()
 }

@@ -1,6 +1,6 @@
 //! Kernel parameters of the Pod.
 
-use coordinator_sdk::{Change, Decision, Facts, Family, POD_VETH, Refusal, RpFilter, Side, Stage, Sysctl};
+use coordinator_sdk::{Change, Decision, Device, Facts, Family, POD_VETH, Refusal, RpFilter, Side, Stage, Sysctl};
 
 /// Sets `podRPFilter` everywhere in the Pod, lets reverse path filtering look at marks, and switches
 /// IPv6 on where it is needed.
@@ -33,7 +33,8 @@ impl Stage for SysctlsStage {
         }
         set(&mut decision, "net/ipv4/conf/all/src_valid_mark".to_owned(), "1", "reverse path filtering respects marks");
         if facts.families().contains(&Family::Ipv6) {
-            for name in [facts.request.interface.as_str(), POD_VETH] {
+            let is_there = |name: &&str| facts.model.link(&Device::pod(*name)).is_some();
+            for name in [facts.request.interface.as_str(), POD_VETH].into_iter().filter(is_there) {
                 let key = format!("net/ipv6/conf/{name}/disable_ipv6");
                 set(&mut decision, key, "0", "the Pod has IPv6 addresses");
             }

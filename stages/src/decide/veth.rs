@@ -1,7 +1,7 @@
 //! The veth pair that joins an underlay Pod to its node.
 
 use coordinator_sdk::{
-    AddressEdit, Change, ContainerId, Decision, Device, Facts, Family, LinkEdit, Mac, POD_VETH, Refusal, Stage,
+    AddressEdit, Change, ContainerId, Decision, Device, Facts, Family, LinkEdit, Mac, Mode, POD_VETH, Refusal, Stage,
     TABLE_MAIN, VethPair,
 };
 use ipnet::IpNet;
@@ -22,6 +22,9 @@ impl Stage for VethStage {
     type Options = ();
 
     fn decide(facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
+        if facts.mode() == Mode::Overlay {
+            return Ok(Decision::default());
+        }
         let container = &facts.request.container;
         let pair = VethPair {
             pod: POD_VETH.to_owned(),

@@ -18,13 +18,21 @@ use super::netlink::{Netlink, NetlinkError, Request};
 /// As [`Netlink::dump`].
 pub fn list(netlink: &mut Netlink, index: u32) -> Result<Vec<(IpAddr, Mac)>, NetlinkError> {
     let mut question = NeighbourMessage::default();
-    // The kernel filters by link, so the cost does not grow with other links' neighbours.
+    // The kernel shows one link's, but looks at those of all namespaces.
     question.attributes.push(NeighbourAttribute::IfIndex(index));
     let answers = netlink.dump("neighbours", RouteNetlinkMessage::GetNeighbour(question))?;
     Ok(answers.into_iter().filter_map(|answer| parse(answer, index)).collect())
 }
 
-fn parse(message: RouteNetlinkMessage, index: u32) -> Option<(IpAddr, Mac)> {
+/// The question for one entry.
+pub fn question(index: u32, ip: IpAddr) -> RouteNetlinkMessage {
+    let mut message = message(index, ip);
+    message.header.kind = RouteType::Unspec;
+    RouteNetlinkMessage::GetNeighbour(message)
+}
+
+/// The permanent entry in an answer.
+pub fn parse(message: RouteNetlinkMessage, index: u32) -> Option<(IpAddr, Mac)> {
     let RouteNetlinkMessage::NewNeighbour(message) = message else { return None };
     if message.header.state != NeighbourState::Permanent || message.header.ifindex != index {
         return None;

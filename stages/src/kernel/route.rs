@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use coordinator_sdk::{Family, KnownRoute, NextHop, PROTOCOL, Route, RouteFlags, RouteKind, Side};
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
@@ -53,7 +53,34 @@ pub fn list(netlink: &mut Netlink, family: Family, table: Option<u32>) -> Result
                     | RouteType::Throw
             )
     };
-    Ok(answers.into_iter().filter_map(route_of).filter(is_of_interest).collect())
+    Ok(answers.into_iter().filter_map(route_of).filter(is_of_interest).flat_map(siblings).collect())
+}
+
+/// The routes that the kernel keeps: an IPv6 route with several next hops is several routes with one key,
+/// shown as one. One of them can be removed, and another one added, without the others.
+fn siblings(message: RouteMessage) -> Vec<RouteMessage> {
+    let is_object = message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::NhId(_)));
+    let is_ipv6 = message.header.address_family == AddressFamily::Inet6;
+    let hops = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::MultiPath(hops) if is_ipv6 && !is_object && hops.len() > 1 => Some(hops.clone()),
+        _ => None,
+    });
+    let Some(hops) = hops else { return vec![message] };
+    let alone = |hop: KernelHop| {
+        let mut message = message.clone();
+        message.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::MultiPath(_)));
+        if hop.hops > 0 {
+            message.attributes.push(RouteAttribute::MultiPath(vec![hop]));
+        } else {
+            if hop.flags.contains(RouteNextHopFlags::Onlink) {
+                message.header.flags |= KernelFlags::Onlink;
+            }
+            message.attributes.push(RouteAttribute::Oif(hop.interface_index));
+            message.attributes.extend(hop.attributes);
+        }
+        message
+    };
+    hops.into_iter().map(alone).collect()
 }
 
 fn route_of(answer: RouteNetlinkMessage) -> Option<RouteMessage> {
@@ -361,11 +388,11 @@ pub fn replayed(observed: &RouteMessage) -> RouteMessage {
     message
 }
 
-/// An observed message in another table, with our protocol number.
-pub fn moved(observed: &RouteMessage, table: u32) -> RouteMessage {
+/// An observed message in another table and of another maker.
+pub fn in_table(observed: &RouteMessage, table: u32, protocol: u8) -> RouteMessage {
     let mut message = replayed(observed);
     message.header.table = u8::try_from(table).unwrap_or(0);
-    message.header.protocol = RouteProtocol::from(PROTOCOL);
+    message.header.protocol = RouteProtocol::from(protocol);
     message.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::Table(_)));
     message.attributes.push(RouteAttribute::Table(table));
     message
@@ -374,6 +401,11 @@ pub fn moved(observed: &RouteMessage, table: u32) -> RouteMessage {
 /// Adds a route, if there is none with its key.
 pub fn add(message: RouteMessage) -> Request {
     Request { message: RouteNetlinkMessage::NewRoute(message), flags: NLM_F_CREATE | NLM_F_EXCL }
+}
+
+/// Adds a route behind others with its key, of which the kernel takes the first.
+pub fn append(message: RouteMessage) -> Request {
+    Request { message: RouteNetlinkMessage::NewRoute(message), flags: NLM_F_CREATE | NLM_F_APPEND }
 }
 
 /// Removes a route; the message names table, destination, metric, next hop and protocol.

@@ -4,19 +4,18 @@
 //! so the cost does not grow with what else the node holds: its addresses are dumped, links are then
 //! asked by number, and routes are looked up rather than listed. Nothing here decides anything.
 
+mod neighbours;
 mod node;
 mod pod;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use coordinator_sdk::{ContainerId, Model, Side};
 use ipnet::IpNet;
 
 use crate::{
-    kernel::{
-        link::LinkNames, namespace::Inside, netlink::NetlinkError, nftables::NftError, route::RouteMessage,
-        sysctl::SysctlError,
-    },
+    kernel::{link::LinkNames, namespace::Inside, netlink::NetlinkError, nftables::NftError, sysctl::SysctlError},
+    raw_routes::RawRoutes,
     sockets::{NodeSockets, PodSockets, SocketError},
 };
 
@@ -79,6 +78,8 @@ pub struct Question<'q> {
     /// Sources of the node's routes to the Pod that an earlier ADD recorded: once our own route
     /// stands, the kernel no longer shows them.
     pub route_sources: &'q [IpAddr],
+    /// Also list the attached interface's neighbours: its hardware address may change, which flushes them.
+    pub lists_neighbours: bool,
     /// Also list the node's table and rules, which costs more the more Pods it has.
     pub depth: Depth,
 }
@@ -97,8 +98,8 @@ pub enum Depth {
 pub struct Observation {
     /// Both sides.
     pub model: Model,
-    /// The kernel's own messages of the Pod's routes, by id: a move replays them.
-    pub raw_routes: BTreeMap<u32, RouteMessage>,
+    /// The Pod's routes with all their attributes.
+    pub raw_routes: RawRoutes,
     /// The sources of the node's routes to the Pod.
     pub route_sources: Vec<IpAddr>,
     /// The routers of the node's default routes.
@@ -116,8 +117,11 @@ pub fn observe(pod: &Inside<'_>, node: &mut NodeSockets, question: &Question<'_>
     let on_node = |source| ObserveError::Netlink { side: Side::Node, source };
     node.route.names = LinkNames::default();
     let seen = node::read(&mut node.route, question, &mut view).map_err(on_node)?;
+    let neighbours = neighbours::read(&mut view, &mut node.route, &seen, question)?;
     let mut model = view.model;
     model.extend(seen.model);
+    model.neighbours = neighbours;
+    model.number_tables();
     Ok(Observation {
         model,
         raw_routes: view.raw_routes,

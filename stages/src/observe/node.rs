@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use coordinator_sdk::{Address, Device, Family, KnownRoute, Link, LinkFlags, Model, Neighbour, Side, is_global};
+use coordinator_sdk::{Address, Device, Family, KnownRoute, Link, LinkFlags, Model, Side, is_global};
 
 use super::{Depth, Question, alias_prefix, pod::PodView};
 use crate::{
     kernel::{
         address::{self, KernelAddress},
         link::{self, KernelLink},
-        neighbour,
         netlink::{NetlinkError, Request},
         route::{self, Way},
         rule,
@@ -76,12 +75,6 @@ pub(super) fn read(
     links.keep(addresses);
     view.route_sources = sources(links.node, question, &ways, parent)?;
     read_routes(node, question, &ways, veth.as_ref().map(|link| link.index), &attached, &mut view.model)?;
-    if let Some(veth) = veth {
-        let device = Device::node(&veth.name);
-        let entries = neighbour::list(&mut node.netlink, veth.index)?;
-        let entries = entries.into_iter().map(|(ip, mac)| Neighbour { device: device.clone(), ip, mac });
-        view.model.neighbours.extend(entries);
-    }
     if question.depth == Depth::List {
         for family in families {
             view.model.rules.extend(rule::list(&mut node.netlink, Side::Node, family)?);

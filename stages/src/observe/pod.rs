@@ -1,6 +1,6 @@
 //! The Pod's side: everything in its namespace that routing depends on.
 
-use std::{collections::BTreeMap, os::fd::AsFd};
+use std::os::fd::AsFd;
 
 use super::{ObserveError, Question, alias_prefix};
 use crate::{
@@ -8,15 +8,13 @@ use crate::{
         address,
         link::{self, KernelLink},
         namespace::{Inside, Namespace},
-        neighbour,
-        route::{self, RouteMessage},
         rule, sysctl,
     },
+    raw_routes::RawRoutes,
     sockets::{PodSockets, SideSocket},
 };
 use coordinator_sdk::{
-    Address, Device, Family, Link, LinkFlags, Model, Neighbour, POD_VETH, REPLY_TABLE, ReplyMark, Side, Sysctl,
-    TABLE_LOCAL,
+    Address, Device, Family, Link, LinkFlags, Model, POD_VETH, REPLY_TABLE, ReplyMark, Side, Sysctl,
 };
 
 /// More objects of one kind than any Pod has use for: its owner can write anything there.
@@ -26,7 +24,7 @@ const MOST: usize = 4096;
 pub(super) struct PodView {
     pub(super) sockets: PodSockets,
     pub(super) model: Model,
-    pub(super) raw_routes: BTreeMap<u32, RouteMessage>,
+    pub(super) raw_routes: RawRoutes,
     /// The Pod's links whose other end or lower device has this number on the node.
     pub(super) on_node: Vec<(Device, u32)>,
 }
@@ -37,7 +35,6 @@ pub(super) fn read(inside: &Inside<'_>, node: &Namespace, question: &Question<'_
     let mut sockets = PodSockets::open(inside)?;
     let SideSocket { netlink, names } = &mut sockets.route;
     let mut model = Model::default();
-    let mut raw_routes = BTreeMap::new();
 
     let links = bounded("links", link::list(netlink).map_err(in_pod)?)?;
     let has_lower_elsewhere = links.iter().any(|link| link.lower_namespace.is_some());
@@ -75,25 +72,11 @@ pub(super) fn read(inside: &Inside<'_>, node: &Namespace, question: &Question<'_
         addresses.any(|a| a.is_global() && Family::of(a.ip()) == family)
     };
     let families: Vec<Family> = Family::ALL.into_iter().filter(|family| is_used(*family)).collect();
-    for family in families {
-        let messages = bounded("routes", route::list(netlink, family, None).map_err(in_pod)?)?;
-        for message in messages {
-            let id = u32::try_from(model.routes.len()).unwrap_or(u32::MAX);
-            let known = route::known(&message, id, Side::Pod, names);
-            if known.route.table != TABLE_LOCAL {
-                model.routes.push(known);
-                raw_routes.insert(id, message);
-            }
-        }
-        model.rules.extend(bounded("rules", rule::list(netlink, Side::Pod, family).map_err(in_pod)?)?);
+    for family in &families {
+        model.rules.extend(bounded("rules", rule::list(netlink, Side::Pod, *family).map_err(in_pod)?)?);
     }
-
-    for name in [POD_VETH, question.attached] {
-        let Some(index) = names.index(name) else { continue };
-        let entries = bounded("neighbours", neighbour::list(netlink, index).map_err(in_pod)?)?;
-        let device = Device::pod(name);
-        model.neighbours.extend(entries.into_iter().map(|(ip, mac)| Neighbour { device: device.clone(), ip, mac }));
-    }
+    let raw_routes = RawRoutes::read(&mut sockets.route, &families).map_err(in_pod)?;
+    model.routes = bounded("routes", raw_routes.known().cloned().collect())?;
 
     read_sysctls(inside, &links, question, &mut model)?;
     let marks = sockets.nftables.observe()?;
@@ -146,6 +129,15 @@ fn read_sysctls(
             keys.push(format!("net/ipv6/conf/{name}/disable_ipv6"));
         }
     }
+    // A default route that is moved comes back with the next advertisement, unless this is switched off.
+    let advertised = model.routes.iter().filter(|known| known.flags.from_router_advertisement);
+    let devices = advertised.flat_map(|known| &known.route.next_hops).filter_map(|hop| hop.device.as_deref());
+    keys.extend(devices.map(|name| format!("net/ipv6/conf/{name}/accept_ra_defrtr")));
+    if question.attached != question.first {
+        keys.push(format!("net/ipv6/conf/{}/accept_ra_defrtr", question.attached));
+    }
+    keys.sort_unstable();
+    keys.dedup();
     for key in keys {
         if let Some(value) = sysctl::read(inside, &key)? {
             model.sysctls.push(Sysctl { side: Side::Pod, key, value });

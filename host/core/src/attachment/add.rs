@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use coordinator_sdk::{
-    Claim, Device, Edit, Facts, Key, Model, OtherAttachment, POD_VETH, Plan, Projection, Side, VethPair,
+    Address, Claim, Device, Edit, Facts, Key, Model, OtherAttachment, POD_VETH, Plan, Projection, Side, VethPair,
 };
 use coordinator_stages::{
     apply::{self, Fault, Manner, PodSide, Target},
@@ -69,7 +69,7 @@ fn settle_old_records(call: &AddCall, store: &Store, lock: &ContainerLock<'_>) -
     while let Some(at) = living.iter().position(is_dead) {
         let dead = living.remove(at);
         warn!(interface = %dead.interface, "Cleaning up after an earlier call.");
-        release::release(store, lock, &dead, &living, Some(&call.namespace))?;
+        release::release(store, lock, &dead, &mut living, Some(&call.namespace))?;
     }
     Ok(living)
 }
@@ -133,12 +133,18 @@ impl Attempt<'_> {
             results: &self.call.addresses,
             host_rule_table: self.call.settings.host_rule_table,
             route_sources: self.own.as_ref().map(|own| own.route_sources.as_slice()).unwrap_or_default(),
+            lists_neighbours: self.call.settings.pod_mac_prefix.is_some(),
             depth,
         };
         Ok(observe(pod, node, &question)?)
     }
 
     fn decide(&self, observation: &mut Observation) -> Result<Projection, AttachmentError> {
+        // Where somebody flushed the rules, the record still knows the interface's table.
+        let attached = Device::pod(self.call.request.interface.as_str());
+        if let Some(link) = observation.model.links.iter_mut().find(|link| link.device == attached) {
+            link.table = link.table.or(self.own.as_ref().and_then(|own| own.table));
+        }
         let other = |record: &Record| OtherAttachment {
             interface: record.interface.clone(),
             network: record.network.clone(),
@@ -191,10 +197,17 @@ impl Attempt<'_> {
     /// The intent: what is touched, as it was before any attachment of ours and as it is wanted.
     fn record(&self, seen: &Observation, projection: &Projection, touched: &BTreeSet<Key>, plan: &Plan) -> Record {
         let mut before = seen.model.restricted(touched);
+        let mut keys = touched.clone();
         for earlier in self.others.iter().chain(&self.own) {
             let claimed: BTreeSet<Key> = earlier.after.own_keys().intersection(touched).cloned().collect();
             before = before.without(&claimed);
             before.extend(earlier.before.restricted(&claimed));
+        }
+        if let Some(own) = &self.own {
+            // What the first ADD moved is no longer where it was: its record alone knows of it.
+            let lost: BTreeSet<Key> = own.lost().map(Key::of_route).filter(|key| !touched.contains(key)).collect();
+            before.extend(own.before.restricted(&lost));
+            keys.extend(lost);
         }
         let request = &self.call.request;
         let (device, inode) = self.call.namespace.identity();
@@ -206,9 +219,10 @@ impl Attempt<'_> {
             state: State::Intent,
             namespace: Some(NamespaceIdentity { path: self.call.namespace.path().to_owned(), device, inode }),
             table: projection.facts().attached_link().and_then(|link| link.table),
+            addresses: projection.facts().attached_addresses().into_iter().map(Address::ip).collect(),
             route_sources: seen.route_sources.clone(),
             before,
-            after: projection.facts().model.restricted(touched),
+            after: projection.facts().model.restricted(&keys),
             plan: plan.clone(),
         }
     }
@@ -234,8 +248,10 @@ impl Attempt<'_> {
         let stage = by_key(&failure.edit.key()).map(|planned| planned.stage.clone()).unwrap_or_default();
         let first = AttachmentError::Apply { stage, failure };
         let whose = (&self.call.request.container, &self.call.request.interface);
-        let wanted = &projection.facts().model;
-        let rest = release::bring_back(self.store, whose, wanted, projection.observed(), &undone, target)?;
+        let now = &projection.facts().model;
+        let mut wanted = now.clone();
+        wanted.restore(projection.observed(), &undone);
+        let rest = release::bring_back(self.store, whose, now, &wanted, target)?;
         if !rest.is_empty() {
             return Err(AttachmentError::Undo { first: Box::new(first), rest });
         }

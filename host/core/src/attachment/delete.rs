@@ -27,7 +27,7 @@ pub fn delete(call: &DeleteCall) -> Result<(), AttachmentError> {
         if record.state == State::Intent {
             warn!(interface = %record.interface, "Cleaning up after an ADD that did not end.");
         }
-        release::release(&store, &lock, &record, &records, namespace)?;
+        release::release(&store, &lock, &record, &mut records, namespace)?;
     }
     Ok(())
 }

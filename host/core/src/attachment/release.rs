@@ -3,20 +3,19 @@
 //! All three are one difference: from what is claimed to what was before. Shared objects of the node
 //! go only under its lock, when no record claims them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use coordinator_sdk::{ContainerId, Edit, InterfaceName, Key, Model, POD_VETH, diff};
+use coordinator_sdk::{ContainerId, Edit, Family, InterfaceName, Key, KnownRoute, Model, POD_VETH, diff};
 use coordinator_stages::{
     apply::{self, Failure, Manner, PodSide, Target},
     kernel::{link, namespace::Namespace},
     observe::alias_prefix,
+    raw_routes::RawRoutes,
     sockets::{PodSockets, SideSocket},
 };
 
 use super::{AttachmentError, add::PATIENCE};
 use crate::record::{ContainerLock, Record, Share, Store};
 
-/// Removes what a record claims and no other one does, then the record.
+/// Removes what a record claims and no other one does, gives back what it moved, then removes the record.
 ///
 /// The namespace is used when it is the recorded one; without it only the node is cleaned, which a
 /// vanished Pod leaves nothing else of.
@@ -24,38 +23,75 @@ pub(super) fn release(
     store: &Store,
     lock: &ContainerLock<'_>,
     record: &Record,
-    others: &[Record],
+    others: &mut [Record],
     namespace: Option<&Namespace>,
 ) -> Result<(), AttachmentError> {
-    let mut keys = record.after.own_keys();
-    // The kernel may be as either record of an interrupted call says: each is given back whole.
-    for other in others.iter().filter(|other| other.interface != record.interface) {
-        let claimed = other.after.own_keys();
-        keys.retain(|key| !claimed.contains(key));
-    }
+    let wanted = without(lock, record, others)?;
     let reopened = match namespace.filter(|given| is_recorded(record, given)) {
         Some(_) => None,
         None => find(record),
     };
     let namespace = namespace.filter(|given| is_recorded(record, given)).or(reopened.as_ref());
     let mut node = SideSocket::open()?;
-    let mut bring_back = |pod: Option<PodSide<'_>>| {
-        let mut target = Target { pod, node: &mut node, raw_routes: &BTreeMap::new() };
+    let mut bring_back = |pod: Option<PodSide<'_>>, raw_routes: &RawRoutes| {
+        let mut target = Target { pod, node: &mut node, raw_routes };
         let whose = (&record.container, &record.interface);
-        bring_back(store, whose, &record.after, &record.before, &keys, &mut target)
+        bring_back(store, whose, &record.after, &wanted, &mut target)
     };
     let failures = match namespace {
         Some(namespace) => namespace.enter(|inside| {
             let mut sockets = PodSockets::open(inside)?;
-            bring_back(Some(PodSide { inside, sockets: &mut sockets }))
+            let raw_routes = raw_routes(&mut sockets.route, record)?;
+            bring_back(Some(PodSide { inside, sockets: &mut sockets }), &raw_routes)
         })??,
-        None => bring_back(None)?,
+        None => bring_back(None, &RawRoutes::default())?,
     };
     if !failures.is_empty() {
         return Err(AttachmentError::Remaining(failures));
     }
     lock.remove(record)?;
     Ok(())
+}
+
+/// What is wanted without an attachment.
+///
+/// A shared route whose source is one of the attachment's addresses would go with the address: it is handed
+/// over to an attachment that stays, in that one's record too.
+fn without(lock: &ContainerLock<'_>, record: &Record, others: &mut [Record]) -> Result<Model, AttachmentError> {
+    let mut keys = record.after.own_keys();
+    keys.extend(record.lost().map(Key::of_route));
+    let mut wanted = record.after.clone();
+    // The kernel may be as either record of an interrupted call says: each is given back whole.
+    for other in others.iter_mut().filter(|other| other.interface != record.interface) {
+        let claimed = other.after.own_keys();
+        keys.retain(|key| !claimed.contains(key));
+        let is_bound = |known: &KnownRoute| known.route.source.is_some_and(|ip| record.addresses.contains(&ip));
+        let mut is_changed = false;
+        for bound in other.after.routes.iter_mut().filter(|known| is_bound(known)) {
+            let heir = other.addresses.iter().find(|ip| Family::of(**ip) == bound.route.family());
+            if let Some(known) = wanted.routes.iter_mut().find(|known| known.same(bound)) {
+                known.route.source = heir.copied();
+            }
+            bound.route.source = heir.copied();
+            is_changed = true;
+        }
+        if is_changed {
+            lock.update(other)?;
+        }
+    }
+    wanted.restore(&record.before, &keys);
+    Ok(wanted)
+}
+
+/// What the kernel knows of routes that return, or are handed over, beside what the record says.
+fn raw_routes(pod: &mut SideSocket, record: &Record) -> Result<RawRoutes, AttachmentError> {
+    if record.lost().next().is_none() {
+        return Ok(RawRoutes::default());
+    }
+    for seen in link::list(&mut pod.netlink)? {
+        pod.names.insert(seen.index, &seen.name);
+    }
+    Ok(RawRoutes::read(pod, &Family::ALL)?)
 }
 
 fn is_recorded(record: &Record, namespace: &Namespace) -> bool {
@@ -83,18 +119,15 @@ fn holds_link_of(record: &Record) -> bool {
     alias.starts_with(&alias_prefix(&record.container))
 }
 
-/// Brings the objects with these keys from `now` back to `before`, as far as the kernel has them.
+/// Brings what is `now` to what is `wanted`, as far as the kernel has it.
 pub(super) fn bring_back(
     store: &Store,
     whose: (&ContainerId, &InterfaceName),
     now: &Model,
-    before: &Model,
-    keys: &BTreeSet<Key>,
+    wanted: &Model,
     target: &mut Target<'_>,
 ) -> Result<Vec<Failure>, AttachmentError> {
-    let mut wanted = now.clone();
-    wanted.restore(before, keys);
-    let edits = diff(now, &wanted);
+    let edits = diff(now, wanted);
     let (shared, own): (Vec<Edit>, Vec<Edit>) = edits.into_iter().partition(|edit| edit.key().is_shared_on_node());
     let mut failures = Vec::new();
     if !shared.is_empty() {

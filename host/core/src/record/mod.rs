@@ -9,7 +9,7 @@ mod store;
 
 use std::{net::IpAddr, path::PathBuf};
 
-use coordinator_sdk::{ContainerId, InterfaceName, Model, Plan};
+use coordinator_sdk::{ContainerId, InterfaceName, KnownRoute, Model, PROTOCOL, Plan};
 use serde::{Deserialize, Serialize};
 
 pub use coordinator_stages::kernel::directory::Share;
@@ -68,6 +68,9 @@ pub struct Record {
     pub namespace: Option<NamespaceIdentity>,
     /// The table of the interface's own, when it has one.
     pub table: Option<u32>,
+    /// The interface's addresses.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// The node's source addresses towards the Pod, seen before our own routes were there.
     pub route_sources: Vec<IpAddr>,
     /// The objects that were touched, as they were before any attachment of the container touched them.
@@ -79,6 +82,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Routes of others that the attachment took away or moved: they return with its end.
+    pub fn lost(&self) -> impl Iterator<Item = &KnownRoute> {
+        let stays = |known: &KnownRoute| self.after.routes.iter().any(|after| after.same(known));
+        self.before.routes.iter().filter(move |known| known.protocol != PROTOCOL && !stays(known))
+    }
+
     /// What is wrong with a record that was read; nothing when it can be acted on.
     fn problem(&self, container: &ContainerId, interface: &str) -> Option<String> {
         if self.version != VERSION {

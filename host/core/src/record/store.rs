@@ -144,18 +144,30 @@ impl ContainerLock<'_> {
         self.records()
     }
 
+    /// Writes a record anew, in one step: what another attachment's end changes in it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn update(&self, record: &Record) -> Result<(), StoreError> {
+        self.write(record, record.state)
+    }
+
     /// Writes an intent; a committed record of the attachment stays.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn intend(&self, record: &Record) -> Result<(), StoreError> {
+        self.write(record, State::Intent)
+    }
+
+    fn write(&self, record: &Record, state: State) -> Result<(), StoreError> {
         let broken = |error: serde_json::Error| StoreError::Broken {
             container: self.container.clone(),
             interface: record.interface.to_string(),
             reason: error.to_string(),
         };
         let text = serde_json::to_string(record).map_err(broken)?;
-        Ok(self.directory.write(&Entry::of(record, State::Intent).file(), &text)?)
+        Ok(self.directory.write(&Entry::of(record, state).file(), &text)?)
     }
 
     /// Puts an attachment's intent into the place of its committed record.
@@ -259,6 +271,7 @@ mod tests {
             state: State::Intent,
             namespace: None,
             table: None,
+            addresses: Vec::new(),
             route_sources: Vec::new(),
             before: Model::default(),
             after: Model::default(),
