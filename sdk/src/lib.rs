@@ -25,6 +25,7 @@
 
 mod change;
 mod diff;
+mod drift;
 mod facts;
 mod key;
 mod mac;
@@ -39,6 +40,7 @@ mod stage;
 
 pub use change::{AddressEdit, Change, Decision, LinkEdit, Proposal, Refusal, RouteMove, VethPair};
 pub use diff::{Edit, Plan, PlannedEdit, diff};
+pub use drift::{Drift, drifts};
 pub use facts::{Claim, Facts, Mode, OtherAttachment, Request};
 pub use key::Key;
 pub use mac::{Mac, MacPrefix, ParseMacError};

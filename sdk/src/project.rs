@@ -7,6 +7,9 @@ use crate::{
     Plan, PlannedEdit, Route, RouteFlags, Side, VethPair, diff,
 };
 
+/// What the kernel gives a new veth pair's ends (`DEFAULT_TX_QUEUE_LEN`), packets.
+const VETH_TRANSMIT_QUEUE: u32 = 1000;
+
 /// Why a proposal does not fit the model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProjectError {
@@ -278,6 +281,7 @@ impl Projection {
             kind: "veth".to_owned(),
             mac: Some(mac),
             mtu: pair.mtu,
+            transmit_queue: VETH_TRANSMIT_QUEUE,
             flags: LinkFlags { up: true, carrier: true, ours: true, ..LinkFlags::default() },
             peer,
             alias: Some(alias.clone()),

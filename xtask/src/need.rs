@@ -63,7 +63,7 @@ pub struct Package {
 }
 
 /// The programs that the lab, its stand-ins and the references are made of.
-pub const PACKAGES: [Package; 9] = [
+pub const PACKAGES: [Package; 10] = [
     Package {
         name: "iproute2",
         proof: Proof::Program("ip"),
@@ -93,6 +93,12 @@ pub const PACKAGES: [Package; 9] = [
         proof: Proof::Program("tcpdump"),
         jobs: &[Job::Test],
         purpose: "a second view of what was on the wire",
+    },
+    Package {
+        name: "strace",
+        proof: Proof::Program("strace"),
+        jobs: &[Job::Test],
+        purpose: "kills and counts at single system calls",
     },
     Package {
         name: "containernetworking-plugins",

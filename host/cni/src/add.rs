@@ -61,7 +61,7 @@ pub(crate) fn add(configuration: &Configuration, target: &Target) -> Result<Valu
 }
 
 /// Pipeline and settings; every wrong value of every source, and of `prevResult`, in one error.
-fn settle(
+pub(crate) fn settle(
     configuration: &Map<String, Value>,
     request: &Request,
     mut wrong: Vec<String>,

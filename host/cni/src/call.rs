@@ -15,6 +15,9 @@ use crate::{
 pub(crate) enum Command {
     Add,
     Del,
+    Check,
+    Gc,
+    Status,
     Version,
 }
 
@@ -62,7 +65,7 @@ impl Environment {
     /// What is wanted.
     ///
     /// # Errors
-    /// It is missing, unknown, or not served yet.
+    /// It is missing or unknown.
     pub(crate) fn command(&self) -> Result<Command, CniError> {
         let Some(command) = &self.command else {
             let error = CniError::new(Code::Environment, "CNI_COMMAND is not set");
@@ -72,9 +75,9 @@ impl Environment {
             "ADD" => Ok(Command::Add),
             "DEL" => Ok(Command::Del),
             "VERSION" => Ok(Command::Version),
-            not_yet @ ("CHECK" | "GC" | "STATUS") => {
-                Err(CniError::new(Code::Environment, format!("CNI_COMMAND {not_yet} is not supported yet")))
-            }
+            "CHECK" => Ok(Command::Check),
+            "GC" => Ok(Command::Gc),
+            "STATUS" => Ok(Command::Status),
             other => {
                 Err(CniError::new(Code::Environment, format!("CNI_COMMAND {other:?} is none of the specification's")))
             }
@@ -89,7 +92,7 @@ impl Environment {
         let mut problems = Vec::new();
         let container = required("CNI_CONTAINERID", self.container.as_ref(), &mut problems);
         let interface = required("CNI_IFNAME", self.interface.as_ref(), &mut problems);
-        if command == Command::Add && self.namespace.is_none() {
+        if matches!(command, Command::Add | Command::Check) && self.namespace.is_none() {
             problems.push("CNI_NETNS is not set".to_owned());
         }
         let (Some(container), Some(interface), true) = (container, interface, problems.is_empty()) else {

@@ -6,6 +6,7 @@ use coordinator_core::{
     attachment::{AttachmentError, NamespaceError},
     node_defaults::NodeDefaultsError,
     pipeline::PipelineError,
+    runner::RunError,
 };
 use coordinator_sdk::SettingProblem;
 use serde_json::{Value, json};
@@ -27,10 +28,14 @@ pub(crate) enum Code {
     Configuration = 7,
     /// The same call may succeed later.
     TryAgain = 11,
+    /// STATUS: no ADD would work now.
+    NotAvailable = 50,
     /// A stage refused; nothing was changed.
     Refused = 100,
     /// The kernel refused a change; everything was undone.
     Kernel = 104,
+    /// CHECK found that an attachment is not as it was made.
+    Drift = 105,
     /// A fault of this program.
     Internal = 199,
 }
@@ -45,8 +50,10 @@ impl Code {
             Self::Decode => 6,
             Self::Configuration => 7,
             Self::TryAgain => 11,
+            Self::NotAvailable => 50,
             Self::Refused => 100,
             Self::Kernel => 104,
+            Self::Drift => 105,
             Self::Internal => 199,
         }
     }
@@ -135,11 +142,11 @@ impl From<AttachmentError> for CniError {
     fn from(error: AttachmentError) -> Self {
         let message = chain(&error);
         match error {
-            AttachmentError::Refused { refusal, .. } => {
+            AttachmentError::Run(RunError::Refused { refusal, .. }) => {
                 let code = if refusal.retry { Code::TryAgain } else { Code::Refused };
                 Self::new(code, message).details(refusal.hint.unwrap_or_default())
             }
-            AttachmentError::Proposal(_) => Self::new(Code::Refused, message),
+            AttachmentError::Run(RunError::Proposal(_)) => Self::new(Code::Refused, message),
             AttachmentError::Namespace(error) => error.into(),
             AttachmentError::Observe(_) | AttachmentError::Sockets(_) | AttachmentError::Netlink(_) => {
                 Self::new(Code::Io, message)
@@ -148,6 +155,9 @@ impl From<AttachmentError> for CniError {
                 .details("another call for this container, or one that holds the node, takes very long"),
             AttachmentError::Records(_) => {
                 Self::new(Code::Io, message).details("records lie in /run/coordinator, which must belong to root alone")
+            }
+            AttachmentError::NotAttached { .. } => {
+                Self::new(Code::Drift, message).details("an ADD of the attachment must come first")
             }
             AttachmentError::Unsteady(_) => Self::new(Code::TryAgain, message),
             AttachmentError::Apply { .. } => {

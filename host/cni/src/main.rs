@@ -6,10 +6,13 @@
 
 mod add;
 mod call;
+mod check;
+mod collect;
 mod delete;
 mod error;
 mod log;
 mod result;
+mod status;
 mod version;
 
 use std::{
@@ -55,12 +58,20 @@ fn serve(environment: &Environment, configuration: Result<Configuration, CniErro
         let supported = SpecVersion::ALL.map(SpecVersion::as_str);
         return Ok(Some(json!({"cniVersion": version.as_str(), "supportedVersions": supported})));
     }
+    if matches!(command, Command::Gc | Command::Status) {
+        let configuration = configuration?;
+        return match command {
+            Command::Gc => collect::collect(&configuration),
+            _ => status::status(&configuration),
+        }
+        .map(|()| None);
+    }
     let target = environment.target(command)?;
     let configuration = configuration?;
     match command {
         Command::Add => add::add(&configuration, &target).map(Some),
-        Command::Del => delete::delete(&configuration, &target).map(|()| None),
-        Command::Version => Ok(None),
+        Command::Check => check::check(&configuration, &target).map(|()| None),
+        _ => delete::delete(&configuration, &target).map(|()| None),
     }
 }
 

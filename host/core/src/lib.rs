@@ -7,4 +7,5 @@ pub mod log_file;
 pub mod node_defaults;
 pub mod pipeline;
 pub mod record;
+pub mod runner;
 pub mod settings;

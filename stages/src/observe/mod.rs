@@ -4,9 +4,12 @@
 //! so the cost does not grow with what else the node holds: its addresses are dumped, links are then
 //! asked by number, and routes are looked up rather than listed. Nothing here decides anything.
 
+mod known;
 mod neighbours;
 mod node;
 mod pod;
+
+pub use known::observe_known;
 
 use std::net::IpAddr;
 

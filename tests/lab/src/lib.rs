@@ -21,6 +21,7 @@
 mod command;
 mod host;
 mod node;
+mod overlay;
 mod pod;
 mod service;
 mod snapshot;
@@ -29,6 +30,7 @@ mod traffic;
 pub use command::{command, plugin};
 pub use host::Host;
 pub use node::{Families, Lab, run, tell};
+pub use overlay::Overlay;
 pub use pod::{Network, PluginError, Pod};
 pub use snapshot::{Snapshot, difference};
 pub use traffic::{Check, Outcome, table};

@@ -4,9 +4,10 @@
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -23,13 +24,16 @@ use crate::{
 /// the overlay Pod's: IPv4, then IPv6.
 const NODE: [&str; 2] = ["10.6.1.10", "fd00:10:6::110"];
 const MANAGEMENT: [&str; 2] = ["172.20.0.10", "fd00:172:20::10"];
-const ROUTER: [&str; 2] = ["10.6.0.1", "fd00:10:6::1"];
+pub(crate) const ROUTER: [&str; 2] = ["10.6.0.1", "fd00:10:6::1"];
 const OUTSIDE: [&str; 2] = ["192.0.2.10", "2001:db8::10"];
 const OVERLAY: [&str; 2] = ["10.244.1.100", "fd00:244::100"];
 
 /// The cluster's service networks, as a configuration names them.
 const SERVICE_CIDR: [&str; 2] = ["10.96.0.0/16", "fd00:96::/112"];
 const POD_CIDR: [&str; 2] = ["10.244.0.0/16", "fd00:244::/64"];
+
+/// How long the kernel may take to notice that the lab's wires are plugged in.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which addresses an interface gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +127,28 @@ impl Lab {
             host.serve()?;
         }
         service::serve(&lab.node, OVERLAY, NODE, [None, None])?;
+        lab.settle()?;
         Ok(lab)
+    }
+
+    /// Waits until every wire of the lab carries: the kernel takes up to a second to notice a carrier, and a bridge
+    /// drops what comes before.
+    fn settle(&self) -> Result<()> {
+        let wires = [
+            (&self.node, ["ens1", "ens2", "mgmt0"].as_slice()),
+            (&self.router, &["lan1", "lan2", "port1", "port2", "port3", "wan"]),
+            (&self.outside, &["eth0"]),
+        ];
+        let begun = Instant::now();
+        for (host, names) in wires {
+            for name in names {
+                while !host.run("ip", &["-oneline", "link", "show", "dev", name])?.contains("state UP") {
+                    ensure!(begun.elapsed() < PATIENCE, "{name} on {} does not come up", host.name);
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn build_node(&self) -> Result<()> {
@@ -206,14 +231,20 @@ impl Lab {
 
     /// A macvlan network on the first LAN; `number` (2 to 250) tells its Pods' addresses apart.
     pub fn underlay(&self, number: u8, families: Families) -> Network {
+        self.network(1, number, families)
+    }
+
+    /// A macvlan network on the first or second LAN.
+    pub fn network(&self, lan: u8, number: u8, families: Families) -> Network {
+        let third = 5 + u16::from(lan);
         let mut addresses = Vec::new();
         if families.has_v4() {
-            addresses.push((format!("10.6.2.{number}/16"), ROUTER[0].to_owned()));
+            addresses.push((format!("10.{third}.2.{number}/16"), format!("10.{third}.0.1")));
         }
         if families.has_v6() {
-            addresses.push((format!("fd00:10:6::2:{number:x}/64"), ROUTER[1].to_owned()));
+            addresses.push((format!("fd00:10:{third}::2:{number:x}/64"), format!("fd00:10:{third}::1")));
         }
-        Network { name: "underlay".to_owned(), parent: "ens1".to_owned(), addresses }
+        Network { name: "underlay".to_owned(), parent: format!("ens{lan}"), addresses, has_routes: true }
     }
 
     /// The configuration that names the cluster's networks, as node defaults would.
@@ -234,30 +265,47 @@ impl Lab {
     /// Everything that a user of the Pod would try, for each of its addresses.
     pub fn checks<'l>(&'l self, pod: &'l Pod) -> Vec<Check<'l>> {
         let mut checks = Vec::new();
+        let mut families = Vec::new();
         for ip in pod.addresses() {
             let at = usize::from(ip.is_ipv6());
             let family = if ip.is_ipv6() { "v6" } else { "v4" };
-            let mut check = |name: &str, from: &'l Host, to: &str, port: u16| {
+            let is_first = !families.contains(&family);
+            families.push(family);
+            let host = &pod.host;
+            let mut check = |name: String, from: &'l Host, source: Option<IpAddr>, to: &str, port: u16| {
                 // Addresses of this file and of Pods: they all parse.
                 let Ok(to) = to.parse::<IpAddr>() else { return };
-                let name = format!("{family} {name}");
-                checks.push(Check { name, from, to: SocketAddr::new(to, port), watch: &pod.host });
+                checks.push(Check { name, from, source, to: SocketAddr::new(to, port), watch: host });
             };
-            let host = &pod.host;
-            check("pod > node", host, NODE[at], PORT);
-            check("pod > node's other address", host, MANAGEMENT[at], PORT);
-            check("pod > router", host, ROUTER[at], PORT);
-            check("pod > outside", host, OUTSIDE[at], PORT);
-            check("pod > overlay pod", host, OVERLAY[at], PORT);
-            check("pod > service (overlay pod)", host, SERVICE_OVERLAY[at], 80);
-            check("pod > service (node)", host, SERVICE_NODE[at], 80);
-            check("pod > service (itself)", host, SERVICE_POD[at], 80);
+            let mut sources = vec![("pod".to_owned(), None)];
+            if families.len() > 1 || !is_first {
+                sources.push((format!("pod[{ip}]"), Some(ip)));
+            }
+            for (asker, source) in sources.into_iter().skip(usize::from(!is_first)) {
+                let mut ask =
+                    |whom: &str, to: &str, port| check(format!("{family} {asker} > {whom}"), host, source, to, port);
+                ask("node", NODE[at], PORT);
+                ask("node's other address", MANAGEMENT[at], PORT);
+                ask("router", ROUTER[at], PORT);
+                ask("outside", OUTSIDE[at], PORT);
+                ask("overlay pod", OVERLAY[at], PORT);
+                ask("service (overlay pod)", SERVICE_OVERLAY[at], 80);
+                ask("service (node)", SERVICE_NODE[at], 80);
+                if is_first {
+                    ask("service (itself)", SERVICE_POD[at], 80);
+                }
+            }
+            let whom = if is_first { "pod".to_owned() } else { format!("pod[{ip}]") };
             let pod_ip = ip.to_string();
-            check("node > pod", &self.node, &pod_ip, PORT);
-            check("overlay pod > pod", &self.overlay, &pod_ip, PORT);
-            check("outside > pod", &self.outside, &pod_ip, PORT);
-            check("outside > nodePort (Cluster)", &self.outside, NODE[at], NODE_PORT);
-            check("outside > nodePort (Local)", &self.outside, NODE[at], NODE_PORT_LOCAL);
+            check(format!("{family} node > {whom}"), &self.node, None, &pod_ip, PORT);
+            check(format!("{family} overlay pod > {whom}"), &self.overlay, None, &pod_ip, PORT);
+            if !pod.is_of_overlay(ip) {
+                check(format!("{family} outside > {whom}"), &self.outside, None, &pod_ip, PORT);
+            }
+            if is_first {
+                check(format!("{family} outside > nodePort (Cluster)"), &self.outside, None, NODE[at], NODE_PORT);
+                check(format!("{family} outside > nodePort (Local)"), &self.outside, None, NODE[at], NODE_PORT_LOCAL);
+            }
         }
         checks
     }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     fmt,
     io::Write as _,
     net::IpAddr,
@@ -26,6 +27,8 @@ pub struct Network {
     pub parent: String,
     /// Addresses with their prefix lengths, each with its gateway.
     pub addresses: Vec<(String, String)>,
+    /// Whether the IPAM gives default routes by the gateways.
+    pub has_routes: bool,
 }
 
 impl Network {
@@ -47,6 +50,7 @@ pub struct Pod {
     /// Its container id.
     pub container: String,
     addresses: RefCell<Vec<IpAddr>>,
+    results: RefCell<BTreeMap<String, Value>>,
 }
 
 /// A plugin's refusal: the error object of the CNI specification.
@@ -62,13 +66,35 @@ impl fmt::Display for PluginError {
 impl std::error::Error for PluginError {}
 
 impl Pod {
-    pub(crate) fn create(name: &str) -> Result<Self> {
-        let host = Host::create(name)?;
-        let container = format!("{name}-0123456789abcdef");
-        Ok(Self { host, container, addresses: RefCell::default() })
+    /// True for an address that an overlay gave: nobody outside of the cluster knows a way to it.
+    pub fn is_of_overlay(&self, ip: IpAddr) -> bool {
+        ip.to_string().starts_with("10.244.") || ip.to_string().starts_with("fd00:244:")
     }
 
-    /// The addresses that the networks gave.
+    pub(crate) fn create(name: &str) -> Result<Self> {
+        let host = Host::create(name)?;
+        host.without_duplicate_detection()?;
+        let container = format!("{name}-0123456789abcdef");
+        Ok(Self { host, container, addresses: RefCell::default(), results: RefCell::default() })
+    }
+
+    /// What the macvlan plugin said of an interface; null when it was not asked.
+    pub fn result(&self, interface: &str) -> Value {
+        self.results.borrow().get(interface).cloned().unwrap_or_default()
+    }
+
+    /// Forgets the addresses of a network that the Pod has left.
+    pub fn forget(&self, network: &Network) {
+        let is_of = |ip: &IpAddr| network.addresses.iter().any(|(address, _)| address.starts_with(&format!("{ip}/")));
+        self.addresses.borrow_mut().retain(|ip| !is_of(ip));
+    }
+
+    /// Adds an address that no chain of ours gave.
+    pub(crate) fn push_address(&self, ip: IpAddr) {
+        self.addresses.borrow_mut().push(ip);
+    }
+
+    /// The addresses that the networks gave, in their order.
     pub fn addresses(&self) -> Vec<IpAddr> {
         self.addresses.borrow().clone()
     }
@@ -84,6 +110,7 @@ impl Pod {
             let ip = address.split('/').next().unwrap_or_default();
             self.addresses.borrow_mut().push(ip.parse()?);
         }
+        self.results.borrow_mut().insert(interface.to_owned(), result.clone());
         self.settle(interface)?;
         self.host.serve()?;
         Ok(result)
@@ -189,6 +216,7 @@ fn macvlan(network: &Network) -> Value {
     let routes: Vec<Value> = network
         .addresses
         .iter()
+        .filter(|_| network.has_routes)
         .map(|(address, gateway)| json!({"dst": if is_v6(address) { "::/0" } else { "0.0.0.0/0" }, "gw": gateway}))
         .collect();
     json!({

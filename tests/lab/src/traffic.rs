@@ -5,10 +5,17 @@ use std::{
     fmt,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
+    os::fd::AsRawFd as _,
     time::Duration,
 };
 
 use anyhow::Result;
+use nix::sys::{
+    socket::{
+        AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt::SendTimeout,
+    },
+    time::{TimeVal, TimeValLike as _},
+};
 
 use crate::host::Host;
 
@@ -49,6 +56,8 @@ impl Outcome {
 pub struct Check<'l> {
     pub(crate) name: String,
     pub(crate) from: &'l Host,
+    /// The address it is asked from; the kernel chooses when there is none.
+    pub(crate) source: Option<IpAddr>,
     pub(crate) to: SocketAddr,
     /// Whose interfaces are looked at.
     pub(crate) watch: &'l Host,
@@ -66,7 +75,7 @@ impl Check<'_> {
     /// The lab itself fails; no answer is an outcome.
     pub fn run(&self) -> Result<Outcome> {
         let before = self.watch.packets()?;
-        let seen = self.from.enter(|| talk(self.to))?;
+        let seen = self.from.enter(|| talk(self.source, self.to))?;
         let after = self.watch.packets()?;
         let carried = |count: fn(&(u64, u64)) -> u64| carried(&before, &after, count);
         Ok(Outcome { seen, came_in: carried(|packets| packets.0), went_out: carried(|packets| packets.1) })
@@ -89,9 +98,9 @@ fn carried(
 }
 
 /// Connects, learns who the server sees, and has every word echoed.
-fn talk(to: SocketAddr) -> Result<IpAddr, String> {
+fn talk(source: Option<IpAddr>, to: SocketAddr) -> Result<IpAddr, String> {
     let words = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+        let mut stream = dial(source, to)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream.try_clone()?);
@@ -110,6 +119,18 @@ fn talk(to: SocketAddr) -> Result<IpAddr, String> {
     };
     let peer = words().map_err(|error| error.to_string())?;
     peer.trim().parse().map_err(|_| format!("the server says {peer:?}"))
+}
+
+/// Connects from an address, which the standard library cannot.
+fn dial(source: Option<IpAddr>, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect_timeout(&to, PATIENCE) };
+    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // It bounds the time to connect (socket(7)).
+    setsockopt(&socket, SendTimeout, &TimeVal::milliseconds(900))?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))?;
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(to))?;
+    Ok(TcpStream::from(socket))
 }
 
 /// A table of checks and their outcomes, as text for people.

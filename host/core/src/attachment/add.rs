@@ -15,7 +15,10 @@ use coordinator_stages::{
 use tracing::{debug, warn};
 
 use super::{AddCall, Added, AttachmentError, release};
-use crate::record::{ContainerLock, NamespaceIdentity, Record, Share, State, Store};
+use crate::{
+    record::{ContainerLock, NamespaceIdentity, Record, Share, State, Store},
+    runner,
+};
 
 /// How long another call for the same container, or a DEL that holds the node, is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -159,14 +162,7 @@ impl Attempt<'_> {
             model: observation.model.clone(),
             ..Facts::default()
         };
-        let mut projection = Projection::new(facts);
-        for stage in &self.call.pipeline.stages {
-            let decision = stage.stage.decide(projection.facts());
-            let decision =
-                decision.map_err(|refusal| AttachmentError::Refused { stage: stage.name.clone(), refusal })?;
-            projection.project(&stage.name, decision)?;
-        }
-        Ok(projection)
+        Ok(runner::run(&self.call.pipeline, facts)?)
     }
 
     /// Addresses to which the node has a route of ours that leads to another container's link, when

@@ -5,23 +5,35 @@
 //! for the next call to clean up. Nothing here knows the CNI protocol.
 
 mod add;
+mod check;
+mod collect;
 mod delete;
 mod release;
 
 use std::path::PathBuf;
 
-use coordinator_sdk::{Mac, Mode, ProjectError, Refusal, Request, Settings, VethPair};
+use coordinator_sdk::{Mac, Mode, Request, Settings, VethPair};
 pub use coordinator_stages::{
     apply::{Failure, Fault},
     kernel::namespace::{Namespace, NamespaceError},
     observe::ResultAddress,
 };
-use coordinator_stages::{kernel::netlink::NetlinkError, observe::ObserveError, sockets::SocketError};
+use coordinator_stages::{
+    kernel::netlink::NetlinkError,
+    observe::ObserveError,
+    sockets::{NodeSockets, SocketError},
+};
 
 pub use add::{add, add_with_fault};
+pub use check::{CheckCall, check};
+pub use collect::{CollectCall, collect};
 pub use delete::delete;
 
-use crate::{pipeline::Pipeline, record::StoreError};
+use crate::{
+    pipeline::Pipeline,
+    record::{Store, StoreError},
+    runner::RunError,
+};
 
 /// Where the plugin keeps its records.
 #[derive(Debug, Clone)]
@@ -80,17 +92,9 @@ pub struct Added {
 /// Why an attachment could not be added or deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachmentError {
-    /// A stage refused; nothing was changed.
-    #[error("stage {stage} refuses: {refusal}")]
-    Refused {
-        /// The stage.
-        stage: String,
-        /// Its reason, hint, and whether a retry may help.
-        refusal: Refusal,
-    },
-    /// A proposal does not fit what was observed; nothing was changed.
+    /// The stages came to no end; nothing was changed.
     #[error(transparent)]
-    Proposal(#[from] ProjectError),
+    Run(#[from] RunError),
     /// The kernel's state could not be read; nothing was changed.
     #[error(transparent)]
     Observe(#[from] ObserveError),
@@ -113,6 +117,12 @@ pub enum AttachmentError {
     /// The kernel's state changed twice while the attachment was made; everything was undone.
     #[error("the network changed while it was being set up: {0}")]
     Unsteady(Failure),
+    /// There is no record of the attachment.
+    #[error("no attachment of interface {interface} is recorded for this container and namespace")]
+    NotAttached {
+        /// The interface.
+        interface: String,
+    },
     /// Some of what the attachment made could not be removed; the record is kept.
     #[error("cannot remove everything: {}", join(.0))]
     Remaining(Vec<Failure>),
@@ -128,6 +138,15 @@ pub enum AttachmentError {
     /// A netlink socket cannot be opened.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+}
+
+/// Whether records could be kept and the kernel be asked now.
+///
+/// # Errors
+/// Why not.
+pub fn ready(places: &Places) -> Result<(), AttachmentError> {
+    Store::open(&places.state)?;
+    Ok(NodeSockets::open().map(drop)?)
 }
 
 fn join(failures: &[Failure]) -> String {

@@ -1,0 +1,41 @@
+//! CHECK: whether an attachment is as its record says.
+
+use coordinator_sdk::{Drift, Request, drifts};
+use coordinator_stages::{kernel::namespace::Namespace, observe::observe_known, sockets::NodeSockets};
+
+use super::{AttachmentError, Places, add::PATIENCE};
+use crate::record::{State, Store};
+
+/// A CHECK. It needs the record and the kernel only.
+#[derive(Debug)]
+pub struct CheckCall {
+    /// Whom it is about.
+    pub request: Request,
+    /// The Pod's namespace.
+    pub namespace: Namespace,
+    /// Where records are kept.
+    pub places: Places,
+}
+
+/// Compares the kernel with the record; each difference is named.
+///
+/// # Errors
+/// There is no record of the attachment in this namespace, or the kernel cannot be read.
+pub fn check(call: &CheckCall) -> Result<Vec<Drift>, AttachmentError> {
+    let store = Store::open(&call.places.state)?;
+    let lock = store.lock_container(&call.request.container, PATIENCE)?;
+    let records = lock.records()?;
+    let interrupted = State::interrupted(&records);
+    let identity = call.namespace.identity();
+    let record = records.into_iter().find(|record| {
+        record.interface == call.request.interface
+            && record.namespace.as_ref().is_some_and(|known| (known.device, known.inode) == identity)
+    });
+    let record = record.filter(|record| !interrupted.contains(&record.interface));
+    let Some(record) = record else {
+        return Err(AttachmentError::NotAttached { interface: call.request.interface.to_string() });
+    };
+    let mut node = NodeSockets::open()?;
+    let now = call.namespace.enter(|pod| observe_known(pod, &mut node, &record.after))??;
+    Ok(drifts(&now, &record.after.restricted(&record.after.own_keys())))
+}
