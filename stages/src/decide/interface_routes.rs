@@ -140,8 +140,10 @@ fn own_table(facts: &Facts, interface: &str, table: u32, decision: &mut Decision
             default_by_gateway(facts, interface, table, family, decision);
         }
         if interface != exit && !reach::leads_to_node(facts, interface) {
-            let through = in_main(facts).filter(of_family).filter(|known| known.flags.ours);
-            for known in through.filter(|known| known.route.leaves_only_by(&exit)) {
+            let behind = reach::behind_node(facts, family);
+            // Ours, and what somebody else laid to the same destinations.
+            let through = in_main(facts).filter(of_family).filter(|known| known.route.leaves_only_by(&exit));
+            for known in through.filter(|known| behind.iter().any(|(to, _)| *to == known.route.to)) {
                 let copy = Route { table, source: None, ..known.route.clone() };
                 decision.push(
                     Change::AddRoute(copy),

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use coordinator_sdk::{Change, Decision, Facts, Family, Mode, Refusal, Route, Side, Stage, TABLE_MAIN};
+use coordinator_sdk::{Change, Decision, Facts, Mode, Refusal, Route, Side, Stage, TABLE_MAIN};
 use ipnet::IpNet;
 
 use super::reach;
@@ -19,7 +19,6 @@ impl Stage for PodRoutesStage {
         let mut decision = Decision::default();
         let is_overlay = facts.mode() == Mode::Overlay;
         for family in facts.families() {
-            let node = reach::of_node(facts, family);
             let Some(mut through) = reach::through_node(facts, family) else {
                 let lack = match is_overlay {
                     true => format!("the first interface has no {family} default route"),
@@ -32,28 +31,17 @@ impl Stage for PodRoutesStage {
                 // An IPv6 route takes no source: one that is still tentative would be refused.
                 through.source = reach::source(facts, family).filter(IpAddr::is_ipv4);
             }
-            for ip in &node {
-                let to = IpNet::from(*ip);
-                let route = match is_overlay {
-                    true => Route { to, ..through.clone() },
-                    false => Route {
+            let node = reach::of_node(facts, family);
+            for (to, why) in reach::behind_node(facts, family) {
+                // By `veth0` the node itself is a neighbour, and the router to all else.
+                let route = match !is_overlay && node.iter().any(|ip| IpNet::from(*ip) == to) {
+                    true => Route {
                         source: through.source,
                         ..Route::direct(Side::Pod, TABLE_MAIN, to, &reach::exit(facts).name)
                     },
+                    false => Route { to, ..through.clone() },
                 };
-                propose(facts, &mut decision, route, "the node must not be looked for on the Pod's own network");
-            }
-            let settings = &facts.settings;
-            let lists = [
-                ("overlayPodCIDR", &settings.overlay_pod_cidr),
-                ("serviceCIDR", &settings.service_cidr),
-                ("hijackCIDR", &settings.hijack_cidr),
-            ];
-            for (name, prefixes) in lists {
-                for prefix in prefixes.iter().filter(|prefix| Family::of(prefix.addr()) == family) {
-                    let route = Route { to: prefix.trunc(), ..through.clone() };
-                    propose(facts, &mut decision, route, &format!("{name} is reached through the node"));
-                }
+                propose(facts, &mut decision, route, &why);
             }
         }
         Ok(decision)
@@ -78,7 +66,6 @@ fn propose(facts: &Facts, decision: &mut Decision, mut route: Route, why: &str) 
     match foreign {
         Some(known) if known.route.next_hops == route.next_hops => {}
         Some(known) => decision.warn(format!("{} stays with the Pod's route {}", route.to, known.route)),
-        None if decision.proposals.iter().any(|p| p.change == Change::AddRoute(route.clone())) => {}
         None => decision.push(Change::AddRoute(route), why),
     }
 }

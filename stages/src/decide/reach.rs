@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use coordinator_sdk::{Address, Device, Facts, Family, KnownRoute, Mode, NextHop, POD_VETH, Route, Side, TABLE_MAIN};
+use coordinator_sdk::{
+    Address, Device, Facts, Family, KnownRoute, Mode, NextHop, POD_VETH, REPLY_TABLE, Route, Side, TABLE_MAIN,
+};
+use ipnet::IpNet;
 
 /// Interfaces of container engines and CNI plugins on the node: their addresses are not the node's.
 const FOREIGN: [&str; 13] = [
@@ -102,8 +105,9 @@ pub(super) fn node_end(facts: &Facts) -> Device {
 
 /// The way through the node, in `main`: next hops and MTU are to be taken over. Its destination is the default.
 ///
-/// By `veth0` the node's first address is the router, a permanent neighbour. By an overlay Pod's first
-/// interface it is that interface's default route, wherever it stands.
+/// By `veth0` an address of the node is the router, a permanent neighbour: the one that an earlier attachment
+/// took, while the node has it, else the first. By an overlay Pod's first interface it is that interface's
+/// default route, wherever it stands.
 pub(super) fn through_node(facts: &Facts, family: Family) -> Option<Route> {
     let exit = exit(facts).name;
     let mut way = Route { link_scope: false, ..Route::direct(Side::Pod, TABLE_MAIN, family.default_prefix(), &exit) };
@@ -111,10 +115,42 @@ pub(super) fn through_node(facts: &Facts, family: Family) -> Option<Route> {
         let default = default_of(facts, &exit, family)?;
         (way.next_hops, way.mtu) = (default.route.next_hops.clone(), default.route.mtu);
     } else {
-        let gateway = of_node(facts, family).first().copied();
+        let addresses = of_node(facts, family);
+        let taken = router_taken(facts, &exit, family).filter(|ip| addresses.contains(ip));
+        let gateway = taken.or(addresses.first().copied());
         way.next_hops = vec![NextHop { gateway: Some(gateway?), device: Some(exit), weight: 1, onlink: false }];
     }
     Some(way)
+}
+
+/// What is reached through the node, each with the reason: the node's own addresses, then the configured prefixes.
+pub(super) fn behind_node(facts: &Facts, family: Family) -> Vec<(IpNet, String)> {
+    let settings = &facts.settings;
+    let lists = [
+        ("overlayPodCIDR", &settings.overlay_pod_cidr),
+        ("serviceCIDR", &settings.service_cidr),
+        ("hijackCIDR", &settings.hijack_cidr),
+    ];
+    let own = of_node(facts, family).into_iter().map(IpNet::from);
+    let mut all: Vec<_> =
+        own.map(|to| (to, "the node must not be looked for on the Pod's own network".to_owned())).collect();
+    for (name, prefixes) in lists {
+        for prefix in prefixes.iter().filter(|prefix| Family::of(prefix.addr()) == family) {
+            if all.iter().all(|(to, _)| to != prefix) {
+                all.push((prefix.trunc(), format!("{name} is reached through the node")));
+            }
+        }
+    }
+    all
+}
+
+/// The router of the way back that an earlier attachment laid.
+fn router_taken(facts: &Facts, exit: &str, family: Family) -> Option<IpAddr> {
+    let mut replies = facts.model.routes_of(Side::Pod).filter(|known| {
+        let route = &known.route;
+        known.flags.ours && route.table == REPLY_TABLE && route.is_default() && route.family() == family
+    });
+    replies.find(|known| known.route.leaves_only_by(exit))?.route.next_hops.first()?.gateway
 }
 
 /// An interface's default route: in `main`, else in a table that it was moved to.

@@ -87,6 +87,8 @@ impl Lab {
                     "address add fd00:244:0:5::1/64 dev cni0 nodad",
                     "link set cni0 up",
                     &format!("link set {end} master cni0"),
+                    // As Flannel's configuration asks for: a Pod reaches itself by a service.
+                    &format!("link set dev {end} type bridge_slave hairpin on"),
                 ])?;
                 return pod.host.ip(&[
                     &format!("address add {ip}/24 dev {interface}"),

@@ -1,4 +1,5 @@
-//! What kube-proxy would do, in nftables: services, node ports, and the drop of invalid packets.
+//! What kube-proxy and the overlay would do, in nftables: services, node ports, the drop of invalid packets, and
+//! the node's address for what overlay Pods send out of the cluster.
 
 use anyhow::Result;
 
@@ -49,7 +50,10 @@ pub(crate) fn serve(node: &Host, overlay: [&str; 2], host: [&str; 2], pods: [Opt
   chain services {{\n{nat}}}
   chain prerouting {{ type nat hook prerouting priority dstnat; jump services; }}
   chain output {{ type nat hook output priority -100; jump services; }}
-  chain postrouting {{ type nat hook postrouting priority srcnat; meta mark and 0x4000 == 0x4000 masquerade;\n{hairpin}}}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; meta mark and 0x4000 == 0x4000 masquerade;
+    oifname {{ ens1, ens2, mgmt0 }} ip saddr 10.244.0.0/16 masquerade
+    oifname {{ ens1, ens2, mgmt0 }} ip6 saddr fd00:244::/64 masquerade\n{hairpin}}}
   chain forward {{ type filter hook forward priority filter; ct state invalid drop; }}
 }}\n"
     );

@@ -14,7 +14,10 @@ use coordinator_stages::{
 };
 use tracing::{debug, warn};
 
-use super::{AddCall, Added, AttachmentError, release};
+use super::{
+    AddCall, Added, AttachmentError,
+    release::{self, Reason},
+};
 use crate::{
     record::{ContainerLock, NamespaceIdentity, Record, Share, State, Store},
     runner,
@@ -72,7 +75,7 @@ fn settle_old_records(call: &AddCall, store: &Store, lock: &ContainerLock<'_>) -
     while let Some(at) = living.iter().position(is_dead) {
         let dead = living.remove(at);
         warn!(interface = %dead.interface, "Cleaning up after an earlier call.");
-        release::release(store, lock, &dead, &mut living, Some(&call.namespace))?;
+        release::release(store, lock, &dead, &mut living, Some(&call.namespace), Reason::Interrupted)?;
     }
     Ok(living)
 }

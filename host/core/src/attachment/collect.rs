@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use coordinator_sdk::{ContainerId, InterfaceName};
 use tracing::{info, warn};
 
-use super::{AttachmentError, Places, add::PATIENCE, release};
+use super::{
+    AttachmentError, Places,
+    add::PATIENCE,
+    release::{self, Reason},
+};
 use crate::record::Store;
 
 /// A GC.
@@ -45,7 +49,7 @@ fn collect_of(call: &CollectCall, store: &Store, container: &ContainerId) -> Res
     while let Some(at) = records.iter().position(is_orphan) {
         let record = records.remove(at);
         info!(%container, interface = %record.interface, "No valid attachment: removed.");
-        release::release(store, &lock, &record, &mut records, None)?;
+        release::release(store, &lock, &record, &mut records, None, Reason::Leaves)?;
     }
     Ok(())
 }

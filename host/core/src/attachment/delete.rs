@@ -3,7 +3,11 @@
 use coordinator_stages::kernel::namespace::Namespace;
 use tracing::{info, warn};
 
-use super::{AttachmentError, DeleteCall, add::PATIENCE, release};
+use super::{
+    AttachmentError, DeleteCall,
+    add::PATIENCE,
+    release::{self, Reason},
+};
 use crate::record::{Record, State, Store};
 
 /// Deletes an attachment. Without a record there is nothing of ours left, and nothing is done.
@@ -27,7 +31,9 @@ pub fn delete(call: &DeleteCall) -> Result<(), AttachmentError> {
         if record.state == State::Intent {
             warn!(interface = %record.interface, "Cleaning up after an ADD that did not end.");
         }
-        release::release(&store, &lock, &record, &mut records, namespace)?;
+        let leaves = record.interface == call.request.interface;
+        let reason = if leaves { Reason::Leaves } else { Reason::Interrupted };
+        release::release(&store, &lock, &record, &mut records, namespace, reason)?;
     }
     Ok(())
 }

@@ -1,0 +1,255 @@
+//! Pods with several interfaces, as their users see them: every address answers on the way on which it is asked.
+
+use anyhow::{Result, ensure};
+use coordinator_lab::{Check, Families, Lab, Overlay, Pod, difference, run, table};
+use serde_json::{Value, json};
+
+fn all_is_well(checks: &[Check<'_>]) -> Result<()> {
+    let mut bad = Vec::new();
+    for check in checks {
+        let outcome = check.run()?;
+        if !outcome.is_well() {
+            bad.push((check.name().to_owned(), outcome));
+        }
+    }
+    ensure!(bad.is_empty(), "{} of {} checks:\n{}", bad.len(), checks.len(), table(&bad));
+    Ok(())
+}
+
+fn with(lab: &Lab, key: &str, value: Value) -> Value {
+    let mut settings = lab.cluster();
+    settings[key] = value;
+    settings
+}
+
+fn serves(lab: &Lab, pod: &Pod) -> Result<()> {
+    lab.expose(pod)?;
+    all_is_well(&lab.checks(pod))
+}
+
+#[test]
+fn two_and_three_underlay_interfaces_work_in_every_family() {
+    for families in Families::ALL {
+        run(move |lab| {
+            let before = lab.node.snapshot()?;
+            let pod = lab.pod("p1")?;
+            let networks = [lab.network(1, 20, families), lab.network(2, 21, families), lab.network(2, 22, families)];
+            let names = ["eth0", "net1", "net2"];
+            for (name, network) in names.iter().zip(&networks) {
+                pod.attach(name, network, &lab.cluster())?;
+            }
+            serves(lab, &pod)?;
+            // A repeated ADD of each changes nothing.
+            let made = (lab.node.snapshot()?, pod.host.snapshot()?);
+            for (name, network) in names.iter().zip(&networks) {
+                pod.add(name, network, &lab.cluster(), &pod.result(name))?;
+            }
+            assert_eq!(difference(&made.0, &lab.node.snapshot()?), [""; 0]);
+            assert_eq!(difference(&made.1, &pod.host.snapshot()?), [""; 0]);
+            for (name, network) in names.iter().zip(&networks) {
+                pod.del(name, network, &lab.cluster())?;
+            }
+            let services = |line: &&String| !line.contains("nftables");
+            let left = difference(&before, &lab.node.snapshot()?);
+            assert_eq!(left.iter().filter(services).collect::<Vec<_>>(), [""; 0]);
+            assert_eq!(pod.host.snapshot()?.with("veth0").count(), 0);
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn a_deleted_interface_leaves_the_others_working_whichever_it_is() {
+    for gone in 0..3 {
+        run(move |lab| {
+            let pod = lab.pod("p1")?;
+            let networks = [
+                lab.network(1, 20, Families::Dual),
+                lab.network(2, 21, Families::Dual),
+                lab.network(1, 22, Families::Dual),
+            ];
+            let names = ["eth0", "net1", "net2"];
+            for (name, network) in names.iter().zip(&networks) {
+                pod.attach(name, network, &lab.cluster())?;
+            }
+            pod.detach(names[gone], &networks[gone], &lab.cluster())?;
+            pod.forget(&networks[gone]);
+            serves(lab, &pod)?;
+            for at in (0..3).filter(|at| *at != gone) {
+                pod.detach(names[at], &networks[at], &lab.cluster())?;
+            }
+            assert_eq!(pod.host.snapshot()?.with("veth0").count(), 0);
+            assert_eq!(std::fs::read_dir("/run/coordinator")?.count(), 0);
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn families_are_handled_each_on_its_own() {
+    for (first, second) in [
+        (Families::V4, Families::V6),
+        (Families::V6, Families::V4),
+        (Families::V4, Families::Dual),
+        (Families::V6, Families::Dual),
+    ] {
+        run(move |lab| {
+            let pod = lab.pod("p1")?;
+            pod.attach("eth0", &lab.network(1, 20, first), &lab.cluster())?;
+            pod.attach("net1", &lab.network(2, 21, second), &lab.cluster())?;
+            serves(lab, &pod)
+        });
+    }
+}
+
+#[test]
+fn overlay_pods_of_every_shape_work_with_further_interfaces() {
+    for shape in Overlay::ALL {
+        run(move |lab| {
+            let pod = lab.overlay_pod("p1", "eth0", 20, shape, Families::Dual)?;
+            let before = (lab.node.snapshot()?, pod.host.snapshot()?);
+            let networks = [lab.network(1, 21, Families::Dual), lab.network(2, 22, Families::Dual)];
+            pod.attach("net1", &networks[0], &lab.cluster())?;
+            pod.attach("net2", &networks[1], &lab.cluster())?;
+            serves(lab, &pod)?;
+            for (name, network) in ["net1", "net2"].iter().zip(&networks) {
+                pod.detach(name, network, &lab.cluster())?;
+            }
+            let foreign =
+                |line: &&String| !line.contains("nftables") && !line.contains("/net1/") && !line.contains("/net2/");
+            let left = difference(&before.0, &lab.node.snapshot()?);
+            assert_eq!(left.iter().filter(foreign).collect::<Vec<_>>(), [""; 0], "{shape:?}, node");
+            let left = difference(&before.1, &pod.host.snapshot()?);
+            assert_eq!(left.iter().filter(foreign).collect::<Vec<_>>(), [""; 0], "{shape:?}, pod");
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn the_first_interface_may_have_another_name() {
+    run(|lab| {
+        let settings = with(lab, "podDefaultCniNic", json!("main0"));
+        let pod = lab.overlay_pod("p1", "main0", 20, Overlay::Calico, Families::Dual)?;
+        pod.attach("eth0", &lab.network(1, 21, Families::Dual), &settings)?;
+        serves(lab, &pod)?;
+        let pod = lab.pod("p2")?;
+        pod.attach("main0", &lab.network(1, 22, Families::Dual), &settings)?;
+        pod.attach("eth0", &lab.network(2, 23, Families::Dual), &settings)?;
+        serves(lab, &pod)
+    });
+}
+
+#[test]
+fn the_default_route_goes_where_the_settings_say_and_comes_back() {
+    run(|lab| {
+        let settings = with(lab, "podDefaultRouteNic", json!("net1"));
+        for is_overlay in [false, true] {
+            let name = if is_overlay { "p2" } else { "p1" };
+            let pod = match is_overlay {
+                true => lab.overlay_pod(name, "eth0", 30, Overlay::Calico, Families::Dual)?,
+                false => lab.pod(name)?,
+            };
+            if !is_overlay {
+                pod.attach("eth0", &lab.network(1, 20, Families::Dual), &settings)?;
+            }
+            let before = defaults(&pod)?;
+            assert_eq!(before.len(), 2, "{before:?}");
+            let network = lab.network(2, 40 + u8::from(is_overlay), Families::Dual);
+            pod.attach("net1", &network, &settings)?;
+            let after = defaults(&pod)?;
+            assert!(after.len() == 2 && after.iter().all(|line| line.contains("dev net1")), "{after:?}");
+            serves(lab, &pod)?;
+            pod.detach("net1", &network, &settings)?;
+            assert_eq!(defaults(&pod)?, before);
+        }
+        Ok(())
+    });
+}
+
+fn defaults(pod: &Pod) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for family in ["-4", "-6"] {
+        let shown = pod.host.run("ip", &[family, "route", "show", "default"])?;
+        lines.extend(shown.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()));
+    }
+    Ok(lines)
+}
+
+#[test]
+fn routes_are_left_alone_when_nobody_wants_them_tuned() {
+    run(|lab| {
+        let settings = with(lab, "tunePodRoutes", json!(false));
+        let pod = lab.overlay_pod("p1", "eth0", 20, Overlay::Calico, Families::Dual)?;
+        let network = lab.network(1, 21, Families::Dual);
+        let result = pod.attach_without_us("net1", &network)?;
+        let before = defaults(&pod)?;
+        pod.add("net1", &network, &settings, &result)?;
+        assert_eq!(defaults(&pod)?, before);
+        assert_eq!(pod.host.snapshot()?.with("from 10.6.2.21").count(), 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn moved_routes_keep_every_attribute_and_return_as_they_were() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        pod.attach("eth0", &lab.network(1, 20, Families::Dual), &lab.cluster())?;
+        let network = coordinator_lab::Network { has_routes: false, ..lab.network(2, 21, Families::Dual) };
+        let result = pod.attach_without_us("net1", &network)?;
+        pod.host.ip(&[
+            "route add default via 10.7.0.1 dev net1 metric 50 mtu 1400 advmss 1300 initcwnd 20 src 10.7.2.21",
+            "route add 198.51.100.0/24 via 10.7.0.1 dev net1 metric 7 advmss 1200",
+            "-6 route add default via fd00:10:7::1 dev net1 metric 50 mtu 1420 advmss 1280",
+        ])?;
+        let before = pod.host.snapshot()?;
+        pod.add("net1", &network, &lab.cluster(), &result)?;
+        let shown = pod.host.run("ip", &["route", "show", "table", "101"])?;
+        for part in ["metric 50", "mtu 1400", "advmss 1300", "initcwnd 20", "src 10.7.2.21", "advmss 1200"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        let shown = pod.host.run("ip", &["-6", "route", "show", "table", "101"])?;
+        for part in ["metric 50", "mtu 1420", "advmss 1280"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        pod.del("net1", &network, &lab.cluster())?;
+        assert_eq!(difference(&before, &pod.host.snapshot()?), [""; 0]);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_interface_without_routes_answers_by_its_gateway() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        pod.attach("eth0", &lab.network(1, 20, Families::Dual), &lab.cluster())?;
+        let network = coordinator_lab::Network { has_routes: false, ..lab.network(2, 21, Families::Dual) };
+        pod.attach("net1", &network, &lab.cluster())?;
+        serves(lab, &pod)
+    });
+}
+
+#[test]
+fn tables_survive_hot_plug_and_nobody_elses_is_taken() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        pod.host.ip(&["rule add from 203.0.113.1 lookup 101 priority 5000"])?;
+        let networks: Vec<_> = (0..3).map(|at| lab.network(1 + at % 2, 20 + at, Families::V4)).collect();
+        let names = ["eth0", "net1", "net2"];
+        let table_of = |at: usize| -> Result<String> {
+            let address = networks[at].addresses[0].0.split('/').next().unwrap_or_default().to_owned();
+            let rules = pod.host.run("ip", &["rule", "show", "from", &address])?;
+            Ok(rules.split_whitespace().skip_while(|word| *word != "lookup").nth(1).unwrap_or_default().to_owned())
+        };
+        for (name, network) in names.iter().zip(&networks) {
+            pod.attach(name, network, &lab.cluster())?;
+        }
+        assert_eq!((table_of(1)?, table_of(2)?), ("102".to_owned(), "103".to_owned()));
+        pod.detach("net1", &networks[1], &lab.cluster())?;
+        pod.attach("net1", &networks[1], &lab.cluster())?;
+        pod.add("net2", &networks[2], &lab.cluster(), &pod.result("net2"))?;
+        assert_eq!((table_of(1)?, table_of(2)?), ("102".to_owned(), "103".to_owned()));
+        Ok(())
+    });
+}
