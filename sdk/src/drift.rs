@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use crate::{Device, Edit, Key, Model, Side, diff, model::interface_of};
+use crate::{Device, Edit, Family, Key, Model, diff, model::interface_of};
 
 /// An object that is missing, or not as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,8 @@ impl fmt::Display for Drift {
 /// How `now` drifted from `wanted`, both restricted to the same keys; each object once.
 ///
 /// What the kernel drops together with something else is not named beside it: everything on a link that is
-/// gone or down, and the neighbours of a link whose hardware address was altered.
+/// gone or down, everything of a family on a link that does not speak it any more, and the neighbours of a link
+/// whose hardware address was altered.
 pub fn drifts(now: &Model, wanted: &Model) -> Vec<Drift> {
     let keys: BTreeSet<Key> = diff(now, wanted).iter().map(Edit::key).collect();
     let is_cause = |key: &Key| !is_consequence(key, now, wanted);
@@ -41,19 +42,37 @@ fn is_consequence(key: &Key, now: &Model, wanted: &Model) -> bool {
         (Some(found), Some(expected)) => expected.flags.up && !found.flags.up,
         _ => false,
     };
-    let of_altered = |device: &Device| match (now.link(device), wanted.link(device)) {
+    let is_off = |device: &Device| {
+        let name = format!("net/ipv6/conf/{}/disable_ipv6", device.name);
+        let (found, expected) = (now.sysctl(device.side, &name), wanted.sysctl(device.side, &name));
+        found.is_some_and(|value| value != "0") && expected == Some("0")
+    };
+    // A link that loses its last IPv4 address loses its IPv4 routes and neighbours (tried).
+    let is_bare = |device: &Device| {
+        let has = |model: &Model| model.addresses_of(device).any(|address| Family::of(address.ip()) == Family::Ipv4);
+        has(wanted) && !has(now)
+    };
+    let goes = |device: &Device, family: Family| {
+        is_dropped(device)
+            || match family {
+                Family::Ipv4 => is_bare(device),
+                Family::Ipv6 => is_off(device),
+            }
+    };
+    let is_altered = |device: &Device| match (now.link(device), wanted.link(device)) {
         (Some(found), Some(expected)) => found.mac != expected.mac,
         _ => false,
     };
     match key {
         Key::Link(_) | Key::Rule(_) => false,
-        Key::Address(device, _) | Key::Mark(device) => is_dropped(device),
-        Key::Neighbour(device, _) => is_dropped(device) || of_altered(device),
+        Key::Address(device, prefix) => is_dropped(device) || prefix.addr().is_ipv6() && is_off(device),
+        Key::Mark(device) => is_dropped(device),
+        Key::Neighbour(device, ip) => goes(device, Family::of(*ip)) || is_altered(device),
         Key::Sysctl(side, name) => is_dropped(&Device { side: *side, name: interface_of(name).to_owned() }),
-        Key::Route(side, ..) => {
+        Key::Route(side, _, to, _) => {
             let expected = wanted.routes.iter().filter(|known| Key::of_route(known) == *key);
             let mut devices = expected.flat_map(|known| &known.route.next_hops).filter_map(|hop| hop.device.clone());
-            devices.any(|name| is_dropped(&Device { side: *side, name }))
+            devices.any(|name| goes(&Device { side: *side, name }, Family::of(to.addr())))
         }
     }
 }
@@ -67,7 +86,7 @@ fn describe(model: &Model, key: &Key) -> Option<String> {
             format!("{state}{mac}, mtu {}, transmit queue {}", link.mtu, link.transmit_queue)
         }),
         Key::Address(device, prefix) => model.address(device, *prefix).map(|address| address.prefix.to_string()),
-        Key::Route(Side::Pod | Side::Node, ..) => {
+        Key::Route(..) => {
             let routes = model.routes.iter().filter(|known| Key::of_route(known) == *key);
             let routes: Vec<String> = routes.map(|known| known.route.to_string()).collect();
             (!routes.is_empty()).then(|| routes.join(" and "))

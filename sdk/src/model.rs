@@ -74,6 +74,18 @@ impl Model {
         self.addresses.iter().find(|address| address.device == *device && address.prefix == prefix)
     }
 
+    /// True when another link of the Pod has an address in a subnet of this one's, other than the veth pair.
+    pub fn shares_subnet(&self, device: &Device) -> bool {
+        let subnets = || self.addresses_of(device).filter(|address| address.is_in_subnet());
+        let of_others = self.addresses.iter().filter(|other| {
+            other.device.side == device.side
+                && other.device != *device
+                && other.is_in_subnet()
+                && self.link(&other.device).is_some_and(|link| !link.flags.ours)
+        });
+        of_others.into_iter().any(|other| subnets().any(|own| own.prefix.trunc() == other.prefix.trunc()))
+    }
+
     /// Gives each link of the Pod the table that a source rule of ours names for one of its addresses.
     pub fn number_tables(&mut self) {
         for link in self.links.iter_mut().filter(|link| link.device.side == Side::Pod) {
@@ -133,8 +145,24 @@ impl Model {
             known.route = route;
             return;
         }
-        let id = self.routes.iter().map(|known| known.id).max().map_or(0, |id| id.saturating_add(1));
+        let id = self.next_route_id();
         self.routes.push(KnownRoute { id, route, protocol: PROTOCOL, flags });
+    }
+
+    /// Puts a route of ours where it was, in place of what has its key.
+    pub fn recall(&mut self, recorded: KnownRoute) {
+        let key = recorded.route.key();
+        match self.routes.iter_mut().find(|known| known.route.key() == key && known.protocol == PROTOCOL) {
+            Some(known) => known.route = recorded.route,
+            None => {
+                let id = self.next_route_id();
+                self.routes.push(KnownRoute { id, ..recorded });
+            }
+        }
+    }
+
+    fn next_route_id(&self) -> u32 {
+        self.routes.iter().map(|known| known.id).max().map_or(0, |id| id.saturating_add(1))
     }
 
     /// Removes a link and, as the kernel does, all that hangs on it; a veth takes its other end along.

@@ -217,6 +217,11 @@ impl Address {
         self.prefix.addr()
     }
 
+    /// An address that others can talk to, on a network with others.
+    pub fn is_in_subnet(&self) -> bool {
+        self.is_global() && self.prefix.prefix_len() < self.prefix.max_prefix_len()
+    }
+
     /// Neither link-local, loopback nor multicast: an address others can talk to.
     pub fn is_global(&self) -> bool {
         is_global(self.ip())

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Address, AddressFlags, Change, Decision, Device, Edit, Facts, Key, KnownRule, Link, LinkFlags, Model, PROTOCOL,
-    Plan, PlannedEdit, Route, RouteFlags, Side, VethPair, diff,
+    Address, AddressFlags, Change, Decision, Device, Edit, Facts, Key, KnownRule, Link, LinkEdit, LinkFlags, Model,
+    PROTOCOL, Plan, PlannedEdit, Route, RouteFlags, Side, VethPair, diff,
 };
 
 /// What the kernel gives a new veth pair's ends (`DEFAULT_TX_QUEUE_LEN`), packets.
@@ -75,6 +75,12 @@ impl Projection {
             restored: BTreeSet::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// Takes `observed` for what the kernel showed, where the facts began with something else.
+    #[must_use]
+    pub fn with_observed(self, observed: Model) -> Self {
+        Self { observed, ..self }
     }
 
     /// The facts for the next stage.
@@ -264,8 +270,16 @@ impl Projection {
         let (pod, node) = (Device::pod(&pair.pod), Device::node(&pair.node));
         let model = &mut self.facts.model;
         if let Some(known) = model.link(&pod) {
-            // The pair is there already, from an earlier attachment or an earlier ADD.
+            // The pair is there already, from an earlier attachment or an earlier ADD; its MTU is theirs.
             if known.flags.ours && known.peer.as_deref() == Some(&pair.node) {
+                for (device, mac) in [(&pod, pair.pod_mac), (&node, pair.node_mac)] {
+                    model.set_link(&LinkEdit {
+                        up: Some(true),
+                        mac: Some(mac),
+                        transmit_queue: Some(VETH_TRANSMIT_QUEUE),
+                        ..LinkEdit::of(device.clone())
+                    });
+                }
                 return Ok(vec![Key::Link(pod), Key::Link(node)]);
             }
             return Err(ProjectError::LinkExists { stage: stage.to_owned(), device: pod });

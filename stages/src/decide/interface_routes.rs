@@ -29,8 +29,12 @@ impl Stage for InterfaceRoutesStage {
             return Ok(decision);
         }
         let first = facts.settings.pod_default_cni_nic.as_str();
+        let attached = facts.request.interface.as_str();
         let mut used = used_tables(facts);
-        for interface in tuned(facts) {
+        let mut interfaces = tuned(facts);
+        // The attached one takes its number first.
+        interfaces.sort_by_key(|interface| interface != attached);
+        for interface in interfaces {
             let is_overlay_first = facts.mode() == Mode::Overlay && interface == first;
             let known = facts.model.link(&Device::pod(&interface)).and_then(|link| link.table);
             let table = match known {
@@ -46,7 +50,8 @@ impl Stage for InterfaceRoutesStage {
 }
 
 /// The interfaces that get a table: the attached one unless it is the first, a first one that leads to the
-/// node, and every one whose default route gives way in `main`.
+/// node, every one whose default route gives way in `main`, and those that share a subnet, where `main` knows
+/// one way for both.
 fn tuned(facts: &Facts) -> Vec<String> {
     let first = facts.settings.pod_default_cni_nic.as_str();
     let attached = facts.request.interface.as_str();
@@ -61,7 +66,8 @@ fn tuned(facts: &Facts) -> Vec<String> {
         let has_table = facts.model.link(&Device::pod(name)).is_some_and(|link| link.table.is_some());
         let is_first_tuned = name == first && (has_table || reach::leads_to_node(facts, first));
         let is_always = is_first_tuned || name == attached && name != first;
-        if (is_always || gives_way(name)) && !names.iter().any(|known| known == name) {
+        let shares = || facts.model.shares_subnet(&Device::pod(name));
+        if (is_always || gives_way(name) || shares()) && !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
     }

@@ -12,7 +12,9 @@ impl Stage for PolicyRoutesStage {
     type Options = ();
 
     fn decide(facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
-        let table = facts.attached_link().and_then(|link| link.table).unwrap_or(TABLE_MAIN);
+        let is_first = facts.request.interface == facts.settings.pod_default_cni_nic;
+        let own = facts.attached_link().and_then(|link| link.table).filter(|_| !is_first);
+        let table = own.unwrap_or(TABLE_MAIN);
         let families = facts.families();
         let mut decision = Decision::default();
         for policy in &facts.settings.policy_routes {

@@ -4,11 +4,10 @@
 //! connection gets the bit as packet mark, when it comes in (so that the reverse path check passes) and
 //! when it leaves (so that it is routed by it). Only that bit is touched: marks of others survive.
 //! Every change is one transaction. Our rules are known by their comment, which `nft list ruleset`
-//! shows, and a device counts as marked when all of its rules are there.
+//! shows. A device counts as marked when all of its rules are there and say what they should, and nobody has
+//! meddled with the table.
 //!
 //! Nothing here knows what the mark leads to: that is a rule and a route.
-
-use std::collections::BTreeMap;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::{
@@ -34,6 +33,8 @@ const OUTPUT: &str = "output";
 const PRIORITY: i32 = -150;
 /// How many rules mark the replies of one device.
 const RULES: usize = 3;
+/// A chain's policy that lets packets pass (netfilter.h).
+const NF_ACCEPT: u32 = 1;
 /// `res_id` of a transaction's frame: the subsystem it is for.
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 /// Type of a comment in a rule's user data (libnftnl `NFTNL_UDATA_RULE_COMMENT`).
@@ -60,12 +61,29 @@ pub struct Nftables {
     netlink: Netlink<NetfilterMessage>,
 }
 
-/// A rule of ours as the kernel has it.
+/// A rule in our table as the kernel has it.
 struct Present {
     chain: String,
     handle: u64,
-    device: String,
-    bit: u8,
+    /// Device and bit, when it is commented as one of ours.
+    mark: Option<(String, u8)>,
+    expressions: expression::List,
+}
+
+impl Present {
+    fn is_of(&self, device: &str) -> bool {
+        self.mark.as_ref().is_some_and(|(known, _)| known == device)
+    }
+
+    /// True when it says what its comment promises.
+    fn is_right(&self) -> bool {
+        let Some((device, bit)) = &self.mark else { return false };
+        marking_rules(device, *bit).iter().any(|wanted| self.says(wanted))
+    }
+
+    fn says(&self, (chain, wanted): &(&str, expression::List)) -> bool {
+        self.chain == *chain && expression::say_the_same(&self.expressions, wanted)
+    }
 }
 
 impl Nftables {
@@ -77,51 +95,71 @@ impl Nftables {
         Ok(Self { netlink: Netlink::open()? })
     }
 
-    /// The devices whose replies are marked, each with its bit (0 to 31), sorted. A device that
-    /// lacks one of its rules is not among them.
+    /// The devices whose replies are marked, each with its bit (0 to 31), sorted. A device that lacks one of
+    /// its rules is not among them, and in a table that somebody meddled with there is none.
     ///
     /// # Errors
     /// The kernel does not show the table.
     pub fn observe(&mut self) -> Result<Vec<(String, u8)>, NftError> {
-        let mut found: BTreeMap<(String, u8), usize> = BTreeMap::new();
-        for rule in self.present()? {
-            *found.entry((rule.device, rule.bit)).or_default() += 1;
+        let rules = self.present()?;
+        if rules.is_empty() || !self.is_whole(&rules)? {
+            return Ok(Vec::new());
         }
-        Ok(found.into_iter().filter(|(_, rules)| *rules == RULES).map(|(mark, _)| mark).collect())
+        let mut marks: Vec<(String, u8)> = rules.iter().filter_map(|rule| rule.mark.clone()).collect();
+        marks.sort_unstable();
+        marks.dedup();
+        marks.retain(|(device, bit)| {
+            let wanted = marking_rules(device, *bit);
+            wanted.iter().all(|wanted| rules.iter().any(|rule| rule.is_of(device) && rule.says(wanted)))
+        });
+        Ok(marks)
     }
 
     /// Marks the replies to what comes in by `device` with bit `bit`, 0 to 31. Rules of that device that
-    /// are there already are replaced.
+    /// are there already are replaced; a table that somebody meddled with is made anew.
     ///
     /// # Errors
     /// The kernel refuses; nothing is changed then.
     pub fn mark_replies(&mut self, device: &str, bit: u8) -> Result<(), NftError> {
         let present = self.present()?;
-        let mut requests = vec![creation(table()), chain_request(PREROUTING), chain_request(OUTPUT)];
-        requests.extend(present.iter().filter(|rule| rule.device == device).map(removal));
-        requests.extend(marking_rules(device, bit).into_iter().map(|(chain, list)| {
-            let attributes = vec![
-                RuleAttribute::Table(TABLE.to_owned()),
-                RuleAttribute::Chain(chain.to_owned()),
-                RuleAttribute::Expressions(list),
-                RuleAttribute::UserData(comment(device, bit)),
-            ];
-            let message = inet(NfTablesMessage::NewRule(RuleMessage { attributes }));
-            Request { message, flags: NLM_F_CREATE | NLM_F_APPEND }
+        let mut marks = vec![(device.to_owned(), bit)];
+        let mut requests = vec![creation(table())];
+        let is_whole = present.is_empty() || self.is_whole(&present)?;
+        if !is_whole {
+            requests.push(Request { message: inet(NfTablesMessage::DeleteTable(table_message())), flags: 0 });
+            requests.push(creation(table()));
+            let others = present.iter().filter(|rule| !rule.is_of(device));
+            marks.extend(others.filter_map(|rule| rule.mark.clone()));
+            marks.sort_unstable();
+            marks.dedup();
+        }
+        requests.extend([chain_request(PREROUTING), chain_request(OUTPUT)]);
+        requests.extend(present.iter().filter(|rule| is_whole && rule.is_of(device)).map(removal));
+        requests.extend(marks.iter().flat_map(|(device, bit)| {
+            marking_rules(device, *bit).map(|(chain, list)| {
+                let attributes = vec![
+                    RuleAttribute::Table(TABLE.to_owned()),
+                    RuleAttribute::Chain(chain.to_owned()),
+                    RuleAttribute::Expressions(list),
+                    RuleAttribute::UserData(comment(device, *bit)),
+                ];
+                let message = inet(NfTablesMessage::NewRule(RuleMessage { attributes }));
+                Request { message, flags: NLM_F_CREATE | NLM_F_APPEND }
+            })
         }));
         self.commit(&requests)
     }
 
-    /// Ends the marking of replies to what comes in by `device`; the table goes with its last rule.
+    /// Ends the marking of replies to what comes in by `device`; the table goes with the last rule of ours.
     ///
     /// # Errors
     /// The kernel refuses; nothing is changed then.
     pub fn unmark_replies(&mut self, device: &str) -> Result<(), NftError> {
         let present = self.present()?;
-        let (ours, others): (Vec<_>, Vec<_>) = present.iter().partition(|rule| rule.device == device);
-        let requests = match others.is_empty() {
+        let is_last = !present.iter().any(|rule| rule.mark.is_some() && !rule.is_of(device));
+        let requests = match is_last {
             true => vec![Request { message: inet(NfTablesMessage::DeleteTable(table_message())), flags: 0 }],
-            false => ours.into_iter().map(removal).collect(),
+            false => present.iter().filter(|rule| rule.is_of(device)).map(removal).collect(),
         };
         match self.commit(&requests) {
             Err(NftError::Kernel(error)) if error.errno == Errno::ENOENT => Ok(()),
@@ -129,7 +167,21 @@ impl Nftables {
         }
     }
 
-    /// Our rules; none when there is no table, or nftables was never used.
+    /// True when the table, its chains and all rules in them are as we make them.
+    fn is_whole(&mut self, rules: &[Present]) -> Result<bool, NftError> {
+        if !rules.iter().all(Present::is_right) {
+            return Ok(false);
+        }
+        let is_ours = |message: &NetfilterMessage| table_of(message).is_some_and(|name| name == TABLE);
+        let attributes = vec![ChainAttribute::Table(TABLE.to_owned())];
+        let chains =
+            self.netlink.dump("nftables chains", inet(NfTablesMessage::GetChain(ChainMessage { attributes })))?;
+        let mut chains = chains.iter().filter(|message| is_ours(message));
+        let table = self.netlink.get(inet(NfTablesMessage::GetTable(table_message())))?;
+        Ok(chains.all(is_right_chain) && table.is_ok_and(|shown| shown.iter().all(is_awake)))
+    }
+
+    /// The rules in our table; none when there is no table, or nftables was never used.
     fn present(&mut self) -> Result<Vec<Present>, NftError> {
         let attributes = vec![RuleAttribute::Table(TABLE.to_owned())];
         let question = inet(NfTablesMessage::GetRule(RuleMessage { attributes }));
@@ -177,17 +229,20 @@ fn table() -> NfTablesMessage {
 
 /// A base chain. The output chain has the type `route`: a new mark has the packet routed again.
 fn chain_request(name: &'static str) -> Request<NetfilterMessage> {
+    creation(NfTablesMessage::NewChain(ChainMessage { attributes: chain_attributes(name) }))
+}
+
+fn chain_attributes(name: &'static str) -> Vec<ChainAttribute> {
     let (hook, kind) = match name {
         OUTPUT => (InetHookNumber::LocalOut, "route"),
         _ => (InetHookNumber::PreRouting, "filter"),
     };
-    let attributes = vec![
+    vec![
         ChainAttribute::Table(TABLE.to_owned()),
         ChainAttribute::Name(name.to_owned()),
         ChainAttribute::Hook(vec![Hook::Number(hook.into()), Hook::Priority(PRIORITY.cast_unsigned())]),
         ChainAttribute::Type(kind.to_owned()),
-    ];
-    creation(NfTablesMessage::NewChain(ChainMessage { attributes }))
+    ]
 }
 
 fn removal(rule: &Present) -> Request<NetfilterMessage> {
@@ -209,20 +264,51 @@ fn comment(device: &str, bit: u8) -> Vec<u8> {
 fn present_of(message: NetfilterMessage) -> Option<Present> {
     let NetfilterMessageInner::NfTables(NfTablesMessage::NewRule(rule)) = message.inner else { return None };
     let (mut chain, mut number, mut mark) = (None, None, None);
-    let mut table = None;
+    let (mut table, mut expressions) = (None, Vec::new());
     for attribute in rule.attributes {
         match attribute {
             RuleAttribute::Table(name) => table = Some(name),
             RuleAttribute::Chain(name) => chain = Some(name),
             RuleAttribute::Handle(handle) => number = Some(handle),
             RuleAttribute::UserData(data) => mark = commented(&data),
+            RuleAttribute::Expressions(list) => expressions = list,
             _ => {}
         }
     }
     // The kernel of the day may not filter a dump by table.
     table.filter(|name| name == TABLE)?;
-    let (device, bit) = mark?;
-    Some(Present { chain: chain?, handle: number?, device, bit })
+    Some(Present { chain: chain?, handle: number?, mark, expressions })
+}
+
+/// The table that a shown chain is in.
+fn table_of(message: &NetfilterMessage) -> Option<&str> {
+    let NetfilterMessageInner::NfTables(NfTablesMessage::NewChain(chain)) = &message.inner else { return None };
+    chain.attributes.iter().find_map(|attribute| match attribute {
+        ChainAttribute::Table(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+/// True for a chain that has the name, hook, type and policy of one that we make.
+fn is_right_chain(message: &NetfilterMessage) -> bool {
+    let NetfilterMessageInner::NfTables(NfTablesMessage::NewChain(shown)) = &message.inner else { return false };
+    let says = |wanted: &ChainAttribute| match wanted {
+        ChainAttribute::Hook(wanted) => shown.attributes.iter().any(|attribute| match attribute {
+            ChainAttribute::Hook(hook) => wanted.iter().all(|part| hook.contains(part)),
+            _ => false,
+        }),
+        wanted => shown.attributes.contains(wanted),
+    };
+    let accepts =
+        |attribute: &ChainAttribute| !matches!(attribute, ChainAttribute::Policy(policy) if *policy != NF_ACCEPT);
+    let is_made = |name| chain_attributes(name).iter().all(says);
+    [PREROUTING, OUTPUT].into_iter().any(is_made) && shown.attributes.iter().all(accepts)
+}
+
+/// False for a table that was put to sleep.
+fn is_awake(message: &NetfilterMessage) -> bool {
+    let NetfilterMessageInner::NfTables(NfTablesMessage::NewTable(table)) = &message.inner else { return true };
+    !table.attributes.iter().any(|attribute| matches!(attribute, TableAttribute::Flags(flags) if flags.bits() != 0))
 }
 
 /// The inverse of [`comment`].
@@ -272,10 +358,32 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_somebody_meddled_with_marks_nothing_and_is_made_anew() {
+        for script in [
+            "insert rule inet coordinator output drop",
+            "add rule inet coordinator prerouting counter comment \"replies 0 veth0\"",
+            "chain inet coordinator output { policy drop; }",
+            "table inet coordinator { flags dormant; }",
+            "add chain inet coordinator more",
+        ] {
+            isolated(move || {
+                let mut nftables = Nftables::open().unwrap();
+                nftables.mark_replies("veth0", 0).unwrap();
+                nftables.mark_replies("eth0", 3).unwrap();
+                let done = std::process::Command::new("nft").arg(script).status().unwrap();
+                assert!(done.success(), "{script}");
+                assert_eq!(nftables.observe().unwrap(), [], "{script}");
+                nftables.mark_replies("veth0", 0).unwrap();
+                assert_eq!(nftables.observe().unwrap(), [("eth0".to_owned(), 3), ("veth0".to_owned(), 0)], "{script}");
+            });
+        }
+    }
+
+    #[test]
     fn a_refused_transaction_changes_nothing() {
         isolated(|| {
             let mut nftables = Nftables::open().unwrap();
-            let missing = Present { chain: OUTPUT.to_owned(), handle: 77, device: String::new(), bit: 0 };
+            let missing = Present { chain: OUTPUT.to_owned(), handle: 77, mark: None, expressions: vec![] };
             let requests = [creation(table()), chain_request(OUTPUT), removal(&missing)];
             assert!(matches!(nftables.commit(&requests), Err(NftError::Kernel(error)) if error.errno == Errno::ENOENT));
             let gone = inet(NfTablesMessage::GetTable(table_message()));

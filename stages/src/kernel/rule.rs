@@ -6,7 +6,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::RouteProtocol,
-    rule::{RuleAction, RuleAttribute, RuleMessage},
+    rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
 };
 
 use super::netlink::{Netlink, NetlinkError, Request};
@@ -37,6 +37,8 @@ fn parse(message: RouteNetlinkMessage, side: Side, family: Family) -> Option<Kno
     let mut rule = Rule::all(side, family, 0, u32::from(message.header.table));
     let mut protocol = 0;
     let (mut mark, mut mask) = (0, 0);
+    // A rule that asks for more than a `Rule` can say is none of ours, whoever it says made it.
+    let mut asks_for_more = message.header.tos != 0 || message.header.flags.contains(RuleFlags::Invert);
     for attribute in message.attributes {
         match attribute {
             RuleAttribute::Priority(priority) => rule.priority = priority,
@@ -48,8 +50,13 @@ fn parse(message: RouteNetlinkMessage, side: Side, family: Family) -> Option<Kno
             RuleAttribute::Iifname(name) => rule.incoming = Some(name),
             RuleAttribute::Oifname(name) => rule.outgoing = Some(name),
             RuleAttribute::Protocol(value) => protocol = u8::from(value),
-            _ => {}
+            RuleAttribute::SuppressPrefixLen(u32::MAX) | RuleAttribute::SuppressIfGroup(u32::MAX) => {}
+            RuleAttribute::L3MDev(false) | RuleAttribute::Realm(_) => {}
+            _ => asks_for_more = true,
         }
+    }
+    if asks_for_more {
+        protocol = 0;
     }
     rule.fwmark = (mask != 0).then_some(Mark { value: mark, mask });
     Some(KnownRule { rule, protocol })
@@ -89,4 +96,32 @@ pub fn add(rule: &Rule) -> Request {
 /// Removes a rule of ours: the protocol number is part of the request, so a foreign twin stays.
 pub fn remove(rule: &Rule) -> Request {
     Request { message: RouteNetlinkMessage::DelRule(message(rule)), flags: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_asks_for_more_is_not_ours() {
+        super::super::isolated(|| {
+            let mut netlink = Netlink::open().unwrap();
+            let rule = Rule { sources: "192.0.2.1/32".parse().ok(), ..Rule::all(Side::Pod, Family::Ipv4, 1001, 101) };
+            netlink.transact(&[add(&rule)]).unwrap().pop().unwrap().unwrap();
+            let ours = |netlink: &mut Netlink| {
+                let mut all = list(netlink, Side::Pod, Family::Ipv4).unwrap();
+                all.retain(|known| known.protocol == PROTOCOL);
+                all
+            };
+            assert_eq!(ours(&mut netlink), [KnownRule { rule: rule.clone(), protocol: PROTOCOL }]);
+            for more in ["sport 80", "ipproto tcp", "tos 0x10", "uidrange 0-5", "suppress_prefixlength 0"] {
+                let words = format!("rule add from 192.0.2.2 lookup 101 priority 1002 protocol {PROTOCOL} {more}");
+                let done = std::process::Command::new("ip").args(words.split(' ')).status().unwrap();
+                assert!(done.success(), "{more}");
+                assert_eq!(ours(&mut netlink).len(), 1, "{more}");
+            }
+            netlink.transact(&[remove(&rule)]).unwrap().pop().unwrap().unwrap();
+            assert_eq!(ours(&mut netlink), []);
+        });
+    }
 }

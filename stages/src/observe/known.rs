@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator_sdk::{
-    Address, AddressFlags, Device, Family, Link, LinkFlags, Model, Neighbour, REPLY_TABLE, ReplyMark, Side, Sysctl,
+    Address, AddressFlags, Device, Family, KnownRoute, Link, LinkFlags, Model, Neighbour, REPLY_TABLE, ReplyMark, Side,
+    Sysctl,
 };
 
 use super::ObserveError;
@@ -19,13 +20,19 @@ use crate::{
     sockets::{NodeSockets, PodSockets, SideSocket},
 };
 
-/// The objects of `wanted` as they are now; those that are missing are not in the result.
+/// The objects of `wanted` as they are now, and those of the `lost` routes that are back; what is missing is not
+/// in the result.
 ///
 /// A link that has another ifalias than the wanted one is not the wanted link.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn observe_known(pod: &Inside<'_>, node: &mut NodeSockets, wanted: &Model) -> Result<Model, ObserveError> {
+pub fn observe_known(
+    pod: &Inside<'_>,
+    node: &mut NodeSockets,
+    wanted: &Model,
+    lost: &[&KnownRoute],
+) -> Result<Model, ObserveError> {
     let in_pod = |source| ObserveError::Netlink { side: Side::Pod, source };
     let on_node = |source| ObserveError::Netlink { side: Side::Node, source };
     let mut sockets = PodSockets::open(pod)?;
@@ -76,7 +83,11 @@ pub fn observe_known(pod: &Inside<'_>, node: &mut NodeSockets, wanted: &Model) -
     }
     let marks = sockets.nftables.observe()?.into_iter();
     model.marks.extend(marks.map(|(name, bit)| ReplyMark { device: Device::pod(name), bit, table: REPLY_TABLE }));
-    Ok(model.restricted(&wanted.own_keys()))
+    let back = model.routes.iter().filter(|known| lost.iter().any(|other| other.same(known))).cloned().collect();
+    let mut now = model.restricted(&wanted.own_keys());
+    now.routes.retain(|known| !lost.iter().any(|other| other.same(known)));
+    now.extend(Model { routes: back, ..Model::default() });
+    Ok(now)
 }
 
 fn link_of(seen: &link::KernelLink, side: Side) -> Link {

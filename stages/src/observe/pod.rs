@@ -129,6 +129,10 @@ fn read_sysctls(
             keys.push(format!("net/ipv6/conf/{name}/disable_ipv6"));
         }
     }
+    let sharing = model.links.iter().map(|link| &link.device).filter(|device| model.shares_subnet(device));
+    keys.extend(sharing.flat_map(|device| {
+        ["arp_ignore", "arp_announce"].map(|parameter| format!("net/ipv4/conf/{}/{parameter}", device.name))
+    }));
     // A default route that is moved comes back with the next advertisement, unless this is switched off.
     let advertised = model.routes.iter().filter(|known| known.flags.from_router_advertisement);
     let devices = advertised.flat_map(|known| &known.route.next_hops).filter_map(|hop| hop.device.as_deref());

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use coordinator_sdk::{
-    Address, Claim, Device, Edit, Facts, Key, Model, OtherAttachment, POD_VETH, Plan, Projection, Side, VethPair,
+    Address, Claim, Device, Edit, Facts, Key, KnownRoute, Model, OtherAttachment, POD_VETH, PROTOCOL, Plan, Projection,
+    Side, VethPair,
 };
 use coordinator_stages::{
     apply::{self, Fault, Manner, PodSide, Target},
@@ -156,16 +157,32 @@ impl Attempt<'_> {
             network: record.network.clone(),
             table: record.table,
         };
+        let mut model = observation.model.clone();
+        self.recall(&mut model);
         let facts = Facts {
             request: self.call.request.clone(),
             settings: self.call.settings.clone(),
             others: self.others.iter().map(other).collect(),
             claims: self.claims(&observation.model)?,
             node_next_hops: observation.node_next_hops.clone(),
-            model: observation.model.clone(),
+            model,
             ..Facts::default()
         };
-        Ok(runner::run(&self.call.pipeline, facts)?)
+        Ok(runner::run(&self.call.pipeline, facts)?.with_observed(observation.model.clone()))
+    }
+
+    /// Routes that an ADD of the container moved are wanted where it put them, as it put them: nobody else knows
+    /// what they were like. One that is back at its old place is moved anew.
+    fn recall(&self, model: &mut Model) {
+        for record in self.own.iter().chain(&self.others) {
+            for lost in record.lost() {
+                let is_image = |known: &&KnownRoute| known.protocol == PROTOCOL && known.is_like(lost);
+                let Some(image) = record.after.routes.iter().find(is_image) else { continue };
+                if !model.routes.iter().any(|known| known.same(lost)) {
+                    model.recall(image.clone());
+                }
+            }
+        }
     }
 
     /// Addresses to which the node has a route of ours that leads to another container's link, when

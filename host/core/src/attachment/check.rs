@@ -1,6 +1,6 @@
 //! CHECK: whether an attachment is as its record says.
 
-use coordinator_sdk::{Drift, Request, drifts};
+use coordinator_sdk::{Drift, KnownRoute, Request, drifts};
 use coordinator_stages::{kernel::namespace::Namespace, observe::observe_known, sockets::NodeSockets};
 
 use super::{AttachmentError, Places, add::PATIENCE};
@@ -36,6 +36,8 @@ pub fn check(call: &CheckCall) -> Result<Vec<Drift>, AttachmentError> {
         return Err(AttachmentError::NotAttached { interface: call.request.interface.to_string() });
     };
     let mut node = NodeSockets::open()?;
-    let now = call.namespace.enter(|pod| observe_known(pod, &mut node, &record.after))??;
+    // What was moved away must not be back, or packets leave by it.
+    let lost: Vec<&KnownRoute> = record.lost().collect();
+    let now = call.namespace.enter(|pod| observe_known(pod, &mut node, &record.after, &lost))??;
     Ok(drifts(&now, &record.after.restricted(&record.after.own_keys())))
 }
