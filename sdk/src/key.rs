@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-use crate::{Device, KnownRoute, LinkEdit, Model, PROTOCOL, Rule, Side, model::interface_of};
+use crate::{Device, KnownRoute, LinkEdit, Model, PROTOCOL, Rule, Side, TABLE_MAIN, model::interface_of};
 
 /// The identity of a kernel object, without its state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +78,33 @@ impl Model {
         keys.extend(self.neighbours.iter().map(|n| Key::Neighbour(n.device.clone(), n.ip)));
         keys.extend(self.sysctls.iter().map(|s| Key::Sysctl(s.side, s.key.clone())));
         keys.extend(self.marks.iter().map(|mark| Key::Mark(mark.device.clone())));
+        keys
+    }
+
+    /// The keys of our objects that serve one link alone: rules for what comes from its addresses, the routes of the
+    /// tables that these name, routes that leave by it, and its parameters.
+    pub fn keys_of_link(&self, link: &Device, addresses: &[IpAddr]) -> BTreeSet<Key> {
+        let is_from = |rule: &Rule| {
+            let from = rule.sources.filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len());
+            rule.side == link.side && from.is_some_and(|prefix| addresses.contains(&prefix.addr()))
+        };
+        let rules: Vec<&Rule> = self
+            .rules
+            .iter()
+            .filter(|known| known.protocol == PROTOCOL && is_from(&known.rule))
+            .map(|known| &known.rule)
+            .collect();
+        let serves = |known: &&KnownRoute| {
+            let route = &known.route;
+            let is_in_table = rules.iter().any(|rule| rule.table == route.table && rule.table != TABLE_MAIN);
+            known.protocol == PROTOCOL && route.side == link.side && (is_in_table || route.leaves_only_by(&link.name))
+        };
+        let mut keys: BTreeSet<Key> = self.routes.iter().filter(serves).map(Key::of_route).collect();
+        keys.extend(rules.iter().map(|rule| Key::Rule((*rule).clone())));
+        let sysctls = self.sysctls.iter().filter(|sysctl| {
+            sysctl.side == link.side && !link.name.is_empty() && interface_of(&sysctl.key) == link.name
+        });
+        keys.extend(sysctls.map(|sysctl| Key::Sysctl(sysctl.side, sysctl.key.clone())));
         keys
     }
 

@@ -65,7 +65,7 @@ pub(crate) fn settle(
     configuration: &Map<String, Value>,
     request: &Request,
     mut wrong: Vec<String>,
-) -> Result<(Pipeline, Resolved), CniError> {
+) -> Result<(Pipeline, Resolved), Unsettled> {
     let pod = Pod { namespace: &request.pod_namespace, name: &request.pod_name };
     let defaults = node_defaults::read(&node_defaults::Places::default(), pod);
     let node = defaults.as_ref().ok().and_then(Option::as_ref);
@@ -79,16 +79,35 @@ pub(crate) fn settle(
     };
     let resolved = match resolve(&layers) {
         Ok(resolved) if wrong.is_empty() => resolved,
-        Ok(_) => return Err(wrong_values(&wrong)),
+        Ok(_) => return Err(Unsettled::Values(wrong_values(&wrong))),
         Err(problems) => {
             wrong.extend(texts(&problems));
-            return Err(wrong_values(&wrong));
+            return Err(Unsettled::Values(wrong_values(&wrong)));
         }
     };
     if let Err(error) = defaults {
-        return Err(error.into());
+        return Err(Unsettled::Node(error.into()));
     }
-    Ok((pipeline?, resolved))
+    match pipeline {
+        Ok(pipeline) => Ok((pipeline, resolved)),
+        Err(error) => Err(Unsettled::Node(error.into())),
+    }
+}
+
+/// Why settings or pipeline are not known.
+pub(crate) enum Unsettled {
+    /// The configuration, or another source of settings, holds wrong values.
+    Values(CniError),
+    /// The node lacks what the configuration relies on: its defaults, or the pipeline.
+    Node(CniError),
+}
+
+impl From<Unsettled> for CniError {
+    fn from(unsettled: Unsettled) -> Self {
+        match unsettled {
+            Unsettled::Values(error) | Unsettled::Node(error) => error,
+        }
+    }
 }
 
 fn load(name: Option<&str>) -> Result<Pipeline, PipelineError> {

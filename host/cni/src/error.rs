@@ -30,6 +30,8 @@ pub(crate) enum Code {
     TryAgain = 11,
     /// STATUS: no ADD would work now.
     NotAvailable = 50,
+    /// STATUS: living Pods are cut off from their node.
+    Limited = 51,
     /// A stage refused; nothing was changed.
     Refused = 100,
     /// The kernel refused a change; everything was undone.
@@ -51,6 +53,7 @@ impl Code {
             Self::Configuration => 7,
             Self::TryAgain => 11,
             Self::NotAvailable => 50,
+            Self::Limited => 51,
             Self::Refused => 100,
             Self::Kernel => 104,
             Self::Drift => 105,

@@ -5,7 +5,7 @@ use coordinator_sdk::Request;
 use serde_json::Value;
 
 use crate::{
-    add::settle,
+    add::{Unsettled, settle},
     call::Configuration,
     error::{CniError, Code, chain},
 };
@@ -13,7 +13,8 @@ use crate::{
 /// Serves a STATUS.
 ///
 /// # Errors
-/// Code 50 when an ADD would fail whatever it were about; code 7 when the configuration is wrong.
+/// Code 50 when an ADD would fail whatever it were about, 51 when the node's living Pods are cut off; code 7 when
+/// the configuration is wrong.
 pub(crate) fn status(configuration: &Configuration) -> Result<(), CniError> {
     if configuration.is_disabled() {
         return Ok(());
@@ -22,13 +23,20 @@ pub(crate) fn status(configuration: &Configuration) -> Result<(), CniError> {
     let network = fields.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let wrong = if network.is_empty() { vec!["name is missing".to_owned()] } else { Vec::new() };
     let request = Request { network, ..Request::default() };
-    let unavailable = |error: CniError| match error.code {
-        Code::Configuration => error,
-        _ => CniError { code: Code::NotAvailable, ..error },
-    };
-    settle(fields, &request, wrong).map_err(unavailable)?;
-    ready(&Places::default()).map_err(|error| {
+    let settled = settle(fields, &request, wrong);
+    settled.map_err(|error| match error {
+        // What the caller wrote is wrong, whatever the node has.
+        Unsettled::Values(error) => error,
+        error => CniError { code: Code::NotAvailable, ..error.into() },
+    })?;
+    let missing = ready(&Places::default()).map_err(|error| {
         CniError::new(Code::NotAvailable, chain(&error))
             .details("records lie in /run/coordinator, which must belong to root alone")
-    })
+    })?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let rules: Vec<String> = missing.iter().map(|rule| format!("node rule {rule}")).collect();
+    Err(CniError::new(Code::Limited, format!("missing: {}: the node does not reach its Pods", rules.join("; ")))
+        .details("the next ADD of any Pod brings the rules back; something on this node removes them"))
 }

@@ -1,13 +1,13 @@
 //! A Pod: a namespace whose interfaces come from a chain of real CNI plugins.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     fmt,
     io::Write as _,
     net::IpAddr,
     path::Path,
     process::{Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context as _, Result, anyhow};
@@ -49,8 +49,8 @@ pub struct Pod {
     pub host: Host,
     /// Its container id.
     pub container: String,
-    addresses: RefCell<Vec<IpAddr>>,
-    results: RefCell<BTreeMap<String, Value>>,
+    addresses: Mutex<Vec<IpAddr>>,
+    results: Mutex<BTreeMap<String, Value>>,
 }
 
 /// A plugin's refusal: the error object of the CNI specification.
@@ -75,28 +75,28 @@ impl Pod {
         let host = Host::create(name)?;
         host.without_duplicate_detection()?;
         let container = format!("{name}-0123456789abcdef");
-        Ok(Self { host, container, addresses: RefCell::default(), results: RefCell::default() })
+        Ok(Self { host, container, addresses: Mutex::default(), results: Mutex::default() })
     }
 
     /// What the macvlan plugin said of an interface; null when it was not asked.
     pub fn result(&self, interface: &str) -> Value {
-        self.results.borrow().get(interface).cloned().unwrap_or_default()
+        locked(&self.results).get(interface).cloned().unwrap_or_default()
     }
 
     /// Forgets the addresses of a network that the Pod has left.
     pub fn forget(&self, network: &Network) {
         let is_of = |ip: &IpAddr| network.addresses.iter().any(|(address, _)| address.starts_with(&format!("{ip}/")));
-        self.addresses.borrow_mut().retain(|ip| !is_of(ip));
+        locked(&self.addresses).retain(|ip| !is_of(ip));
     }
 
     /// Adds an address that no chain of ours gave.
     pub(crate) fn push_address(&self, ip: IpAddr) {
-        self.addresses.borrow_mut().push(ip);
+        locked(&self.addresses).push(ip);
     }
 
     /// The addresses that the networks gave, in their order.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        self.addresses.borrow().clone()
+        locked(&self.addresses).clone()
     }
 
     /// Attaches the Pod to a network by the macvlan plugin alone; its result.
@@ -108,9 +108,9 @@ impl Pod {
         let result = self.call(Path::new(&plugin), "ADD", interface, &macvlan(network))?;
         for (address, _) in &network.addresses {
             let ip = address.split('/').next().unwrap_or_default();
-            self.addresses.borrow_mut().push(ip.parse()?);
+            locked(&self.addresses).push(ip.parse()?);
         }
-        self.results.borrow_mut().insert(interface.to_owned(), result.clone());
+        locked(&self.results).insert(interface.to_owned(), result.clone());
         self.settle(interface)?;
         self.host.serve()?;
         Ok(result)
@@ -207,6 +207,11 @@ impl Pod {
         }
         Err(anyhow!("an address of {interface} stays tentative"))
     }
+}
+
+/// A test that failed in another thread is no reason to fail here.
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn macvlan(network: &Network) -> Value {

@@ -116,16 +116,8 @@ impl Attempt<'_> {
         let raw_routes = &observation.raw_routes;
         let pod = Some(PodSide { inside: pod, sockets: &mut observation.pod });
         let mut target = Target { pod, node: &mut node.route, raw_routes };
-        match self.apply(&mut target, &projection, &touched, &plan, fault) {
-            Ok(()) => self.lock.commit(&record)?,
-            Err(error) => {
-                // Where the undo failed, the record is needed.
-                if matches!(error, AttachmentError::Apply { .. }) {
-                    self.lock.remove(&record)?;
-                }
-                return Err(error);
-            }
-        }
+        self.apply(&mut target, &projection, &record, &touched, fault)?;
+        self.lock.commit(&record)?;
         Ok(self.added(&projection))
     }
 
@@ -247,10 +239,11 @@ impl Attempt<'_> {
         &self,
         target: &mut Target<'_>,
         projection: &Projection,
+        record: &Record,
         touched: &BTreeSet<Key>,
-        plan: &Plan,
         fault: Option<Fault>,
     ) -> Result<(), AttachmentError> {
+        let plan = &record.plan;
         let edits: Vec<_> = plan.edits.iter().map(|planned| planned.edit.clone()).collect();
         let outcome = apply::apply(&edits, target, Manner::Strict, fault);
         let Some(failure) = outcome.failures.into_iter().next() else { return Ok(()) };
@@ -263,11 +256,10 @@ impl Attempt<'_> {
         let by_key = |key: &Key| plan.edits.iter().find(|planned| planned.edit.key() == *key);
         let stage = by_key(&failure.edit.key()).map(|planned| planned.stage.clone()).unwrap_or_default();
         let first = AttachmentError::Apply { stage, failure };
-        let whose = (&self.call.request.container, &self.call.request.interface);
         let now = &projection.facts().model;
         let mut wanted = now.clone();
         wanted.restore(projection.observed(), &undone);
-        let rest = release::bring_back(self.store, whose, now, &wanted, target)?;
+        let rest = release::bring_back((self.store, self.lock), record, now, &wanted, target)?;
         if !rest.is_empty() {
             return Err(AttachmentError::Undo { first: Box::new(first), rest });
         }

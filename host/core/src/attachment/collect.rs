@@ -10,7 +10,7 @@ use super::{
     add::PATIENCE,
     release::{self, Reason},
 };
-use crate::record::Store;
+use crate::record::{Record, State, Store};
 
 /// A GC.
 #[derive(Debug)]
@@ -23,7 +23,8 @@ pub struct CollectCall {
     pub places: Places,
 }
 
-/// Releases every attachment of the network that is not valid; one that fails does not keep the others.
+/// Releases every attachment of the network that is not valid, and undoes what killed ADDs of it began; one that
+/// fails does not keep the others.
 ///
 /// # Errors
 /// The records cannot be listed, or the first failure of a release.
@@ -43,13 +44,23 @@ pub fn collect(call: &CollectCall) -> Result<(), AttachmentError> {
 fn collect_of(call: &CollectCall, store: &Store, container: &ContainerId) -> Result<(), AttachmentError> {
     let lock = store.lock_container(container, PATIENCE)?;
     let mut records = lock.records()?;
-    let is_orphan = |record: &crate::record::Record| {
+    let is_orphan = |record: &Record| {
         record.network == call.network && !call.valid.contains(&(record.container.clone(), record.interface.clone()))
     };
     while let Some(at) = records.iter().position(is_orphan) {
         let record = records.remove(at);
         info!(%container, interface = %record.interface, "No valid attachment: removed.");
         release::release(store, &lock, &record, &mut records, None, Reason::Leaves)?;
+    }
+    // The lock is ours: whoever wrote an intent that is still here was killed.
+    let is_interrupted = |record: &Record| record.network == call.network && record.state == State::Intent;
+    while let Some(at) = records.iter().position(is_interrupted) {
+        let intent = records.remove(at);
+        info!(%container, interface = %intent.interface, "An ADD did not end: undone.");
+        match records.iter().find(|record| record.interface == intent.interface) {
+            Some(committed) => release::revert(store, &lock, &intent, committed)?,
+            None => release::release(store, &lock, &intent, &mut records, None, Reason::Interrupted)?,
+        }
     }
     Ok(())
 }

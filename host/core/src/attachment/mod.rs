@@ -8,6 +8,8 @@ mod add;
 mod check;
 mod collect;
 mod delete;
+mod heirs;
+mod ready;
 mod release;
 
 use std::path::PathBuf;
@@ -18,22 +20,15 @@ pub use coordinator_stages::{
     kernel::namespace::{Namespace, NamespaceError},
     observe::ResultAddress,
 };
-use coordinator_stages::{
-    kernel::netlink::NetlinkError,
-    observe::ObserveError,
-    sockets::{NodeSockets, SocketError},
-};
+use coordinator_stages::{kernel::netlink::NetlinkError, observe::ObserveError, sockets::SocketError};
 
 pub use add::{add, add_with_fault};
 pub use check::{CheckCall, check};
 pub use collect::{CollectCall, collect};
 pub use delete::delete;
+pub use ready::ready;
 
-use crate::{
-    pipeline::Pipeline,
-    record::{Store, StoreError},
-    runner::RunError,
-};
+use crate::{pipeline::Pipeline, record::StoreError, runner::RunError};
 
 /// Where the plugin keeps its records.
 #[derive(Debug, Clone)]
@@ -138,15 +133,6 @@ pub enum AttachmentError {
     /// A netlink socket cannot be opened.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
-}
-
-/// Whether records could be kept and the kernel be asked now.
-///
-/// # Errors
-/// Why not.
-pub fn ready(places: &Places) -> Result<(), AttachmentError> {
-    Store::open(&places.state)?;
-    Ok(NodeSockets::open().map(drop)?)
 }
 
 fn join(failures: &[Failure]) -> String {

@@ -3,11 +3,9 @@
 //! All three are one difference: from what is claimed to what was before. Shared objects of the node
 //! go only under its lock, when no record claims them.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
-use coordinator_sdk::{
-    ContainerId, Edit, Family, InterfaceName, Key, KnownRoute, Model, POD_VETH, PROTOCOL, TABLE_MAIN, diff,
-};
+use coordinator_sdk::{Edit, Family, Key, Model, POD_VETH, diff};
 use coordinator_stages::{
     apply::{self, Failure, Manner, PodSide, Target},
     kernel::{link, namespace::Namespace},
@@ -16,7 +14,7 @@ use coordinator_stages::{
     sockets::{PodSockets, SideSocket},
 };
 
-use super::{AttachmentError, add::PATIENCE};
+use super::{AttachmentError, add::PATIENCE, heirs};
 use crate::record::{ContainerLock, Record, Share, Store};
 
 /// Why an attachment is given back.
@@ -26,6 +24,13 @@ pub(super) enum Reason {
     Leaves,
     /// A call was killed; the interface stays.
     Interrupted,
+}
+
+/// Whether the Pod's routes must be known with all their attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Routes {
+    Read,
+    Unread,
 }
 
 /// Removes what a record claims and no other one does, gives back what it moved, then removes the record.
@@ -40,107 +45,76 @@ pub(super) fn release(
     namespace: Option<&Namespace>,
     reason: Reason,
 ) -> Result<(), AttachmentError> {
-    let mut wanted = without(lock, record, others)?;
-    let reopened = match namespace.filter(|given| is_recorded(record, given)) {
-        Some(_) => None,
-        None => find(record),
-    };
-    let namespace = namespace.filter(|given| is_recorded(record, given)).or(reopened.as_ref());
-    let mut node = SideSocket::open()?;
-    let whose = (&record.container, &record.interface);
-    let failures = match namespace {
-        Some(namespace) => namespace.enter(|inside| {
-            let mut sockets = PodSockets::open(inside)?;
-            let raw_routes = raw_routes(&mut sockets.route, record, others)?;
-            if reason == Reason::Leaves {
-                inherit_default(lock, record, others, &raw_routes, &mut wanted)?;
-            }
-            let pod = Some(PodSide { inside, sockets: &mut sockets });
-            let mut target = Target { pod, node: &mut node, raw_routes: &raw_routes };
-            bring_back(store, whose, &record.after, &wanted, &mut target)
-        })??,
-        None => {
-            let mut target = Target { pod: None, node: &mut node, raw_routes: &RawRoutes::default() };
-            bring_back(store, whose, &record.after, &wanted, &mut target)?
+    let taken;
+    let record = match reason {
+        Reason::Leaves => {
+            taken = heirs::take_along(lock, record, others)?;
+            &taken
         }
+        Reason::Interrupted => record,
     };
-    if !failures.is_empty() {
-        return Err(AttachmentError::Remaining(failures));
-    }
-    lock.remove(record)?;
-    Ok(())
+    let mut wanted = heirs::without(lock, record, others)?;
+    // A Pod with one interface has no routes that return.
+    let routes = match record.lost().next().is_some() || !others.is_empty() {
+        true => Routes::Read,
+        false => Routes::Unread,
+    };
+    let failures = reach(record, namespace, routes, |target| {
+        if reason == Reason::Leaves && target.pod.is_some() {
+            heirs::inherit_default(lock, record, others, target.raw_routes, &mut wanted)?;
+        }
+        bring_back((store, lock), record, &record.after, &wanted, target)
+    })?;
+    if failures.is_empty() { Ok(()) } else { Err(AttachmentError::Remaining(failures)) }
 }
 
-/// What is wanted without an attachment.
-///
-/// A shared route whose source is one of the attachment's addresses would go with the address: it is handed
-/// over to an attachment that stays, in the records of all that claim it.
-fn without(lock: &ContainerLock<'_>, record: &Record, others: &mut [Record]) -> Result<Model, AttachmentError> {
-    let mut keys = record.after.own_keys();
-    keys.extend(record.lost().map(Key::of_route));
-    let mut wanted = record.after.clone();
-    // The kernel may be as either record of an interrupted call says: each is given back whole.
-    let stays = |other: &&mut Record| other.interface != record.interface;
-    let heirs: Vec<IpAddr> = others.iter_mut().filter(stays).flat_map(|other| other.addresses.clone()).collect();
-    let hand_over = |known: &mut KnownRoute| {
-        let is_bound = known.route.source.is_some_and(|ip| record.addresses.contains(&ip));
-        if is_bound {
-            known.route.source = heirs.iter().find(|ip| Family::of(**ip) == known.route.family()).copied();
-        }
-        is_bound
-    };
-    for other in others.iter_mut().filter(stays) {
-        let claimed = other.after.own_keys();
-        keys.retain(|key| !claimed.contains(key));
-        let is_claimed = |known: &KnownRoute| known.protocol == PROTOCOL && claimed.contains(&Key::of_route(known));
-        for known in wanted.routes.iter_mut().filter(|known| is_claimed(known)) {
-            hand_over(known);
-        }
-        let handed = other.after.routes.iter_mut().map(hand_over).filter(|is_bound| *is_bound).count();
-        if handed > 0 {
-            lock.update(other)?;
-        }
-    }
-    wanted.restore(&record.before, &keys);
-    Ok(wanted)
-}
-
-/// The default route goes away with the interface that holds it in `main`: one that gave way to it is laid in
-/// `main` again, as it was, and stays in its own table too.
-fn inherit_default(
+/// Brings an attachment whose repeated ADD was killed back to what its committed record says.
+pub(super) fn revert(
+    store: &Store,
     lock: &ContainerLock<'_>,
-    record: &Record,
-    others: &mut [Record],
-    routes: &RawRoutes,
-    wanted: &mut Model,
+    intent: &Record,
+    committed: &Record,
 ) -> Result<(), AttachmentError> {
-    for family in Family::ALL {
-        let holds = |known: &&KnownRoute| {
-            known.route.table == TABLE_MAIN && known.route.is_default() && known.route.family() == family
+    let claims = |record: &Record| -> BTreeSet<Key> {
+        record.after.own_keys().into_iter().chain(record.lost().map(Key::of_route)).collect()
+    };
+    let (begun, kept) = (claims(intent), claims(committed));
+    let mut now = intent.after.clone();
+    now.extend(committed.after.restricted(&kept.difference(&begun).cloned().collect()));
+    let mut wanted = now.clone();
+    wanted.restore(&intent.before, &begun.difference(&kept).cloned().collect());
+    wanted.restore(&committed.after, &committed.after.own_keys());
+    let work = |target: &mut Target<'_>| bring_back((store, lock), intent, &now, &wanted, target);
+    let failures = reach(intent, None, Routes::Read, work)?;
+    if failures.is_empty() { Ok(()) } else { Err(AttachmentError::Remaining(failures)) }
+}
+
+/// Does something to the recorded Pod, when its namespace is still there, and to the node.
+fn reach<T: Send>(
+    record: &Record,
+    namespace: Option<&Namespace>,
+    routes: Routes,
+    work: impl FnOnce(&mut Target<'_>) -> Result<T, AttachmentError> + Send,
+) -> Result<T, AttachmentError> {
+    let given = namespace.filter(|given| is_recorded(record, given));
+    let reopened = if given.is_some() { None } else { find(record) };
+    let mut node = SideSocket::open()?;
+    let Some(namespace) = given.or(reopened.as_ref()) else {
+        return work(&mut Target { pod: None, node: &mut node, raw_routes: &RawRoutes::default() });
+    };
+    namespace.enter(|inside| {
+        let mut sockets = PodSockets::open(inside)?;
+        let raw_routes = match routes {
+            Routes::Read => read_routes(&mut sockets.route)?,
+            Routes::Unread => RawRoutes::default(),
         };
-        let mut held = routes.known().filter(holds).peekable();
-        let is_going = held.peek().is_some() && held.all(|known| known.route.leaves_only_by(record.interface.as_str()));
-        if !is_going || wanted.routes.iter().any(|known| holds(&known)) {
-            continue;
-        }
-        for other in others.iter_mut().filter(|other| other.interface != record.interface) {
-            let given: Vec<KnownRoute> = other.lost().filter(holds).cloned().collect();
-            if !given.is_empty() {
-                wanted.routes.extend(given.clone());
-                other.after.routes.extend(given);
-                lock.update(other)?;
-                break;
-            }
-        }
-    }
-    Ok(())
+        let pod = Some(PodSide { inside, sockets: &mut sockets });
+        work(&mut Target { pod, node: &mut node, raw_routes: &raw_routes })
+    })?
 }
 
 /// What the kernel knows of routes that return, or are handed over, beside what the record says.
-fn raw_routes(pod: &mut SideSocket, record: &Record, others: &[Record]) -> Result<RawRoutes, AttachmentError> {
-    if record.lost().next().is_none() && others.is_empty() {
-        return Ok(RawRoutes::default());
-    }
+fn read_routes(pod: &mut SideSocket) -> Result<RawRoutes, AttachmentError> {
     for seen in link::list(&mut pod.netlink)? {
         pod.names.insert(seen.index, &seen.name);
     }
@@ -172,19 +146,27 @@ fn holds_link_of(record: &Record) -> bool {
     alias.starts_with(&alias_prefix(&record.container))
 }
 
-/// Brings what is `now` to what is `wanted`, as far as the kernel has it.
+/// Brings what is `now` to what is `wanted`, as far as the kernel has it, and removes the record when nothing
+/// stands in the way.
+///
+/// What the node's Pods share goes last, together with the record: of several that end at once, one sees that it
+/// is the last.
 pub(super) fn bring_back(
-    store: &Store,
-    whose: (&ContainerId, &InterfaceName),
+    (store, lock): (&Store, &ContainerLock<'_>),
+    record: &Record,
     now: &Model,
     wanted: &Model,
     target: &mut Target<'_>,
 ) -> Result<Vec<Failure>, AttachmentError> {
     let edits = diff(now, wanted);
     let (shared, own): (Vec<Edit>, Vec<Edit>) = edits.into_iter().partition(|edit| edit.key().is_shared_on_node());
-    let mut failures = Vec::new();
+    let mut failures = apply::apply(&own, target, Manner::Lenient, None).failures;
+    if !failures.is_empty() {
+        return Ok(failures);
+    }
     if !shared.is_empty() {
         let _alone = store.lock_node(Share::Exclusive, PATIENCE)?;
+        let whose = (&record.container, &record.interface);
         let mut unclaimed = Vec::new();
         for edit in shared {
             let key = edit.key();
@@ -193,7 +175,11 @@ pub(super) fn bring_back(
             }
         }
         failures.extend(apply::apply(&unclaimed, target, Manner::Lenient, None).failures);
+        if failures.is_empty() {
+            lock.remove(record)?;
+        }
+        return Ok(failures);
     }
-    failures.extend(apply::apply(&own, target, Manner::Lenient, None).failures);
+    lock.remove(record)?;
     Ok(failures)
 }

@@ -4,7 +4,7 @@
 //! The container's lock is taken first, then the node's. A container's directory exists while a record
 //! or a call needs it, so the cost of a call does not grow with what the node holds.
 
-use std::{path::Path, time::Duration};
+use std::{ops::ControlFlow, path::Path, time::Duration};
 
 use coordinator_sdk::{ContainerId, InterfaceName};
 use coordinator_stages::kernel::directory::{Directory, DirectoryError, Lock, Share};
@@ -95,6 +95,22 @@ impl Store {
         Ok(self.directory.names()?.filter_map(|name| name.parse().ok()))
     }
 
+    /// Shows every record of the node, until `visit` has seen enough.
+    ///
+    /// # Errors
+    /// A record cannot be read: what it claims is not known then.
+    pub fn visit(&self, mut visit: impl FnMut(&Record) -> ControlFlow<()>) -> Result<(), StoreError> {
+        for container in self.containers()? {
+            let Some(directory) = self.directory.directory(container.as_str())? else { continue };
+            for name in entries(&directory)? {
+                if read(&directory, &container, &name)?.is_some_and(|record| visit(&record).is_break()) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// True when a record of another attachment satisfies `claims`; the first one ends the search.
     ///
     /// # Errors
@@ -104,17 +120,12 @@ impl Store {
         whose: (&ContainerId, &InterfaceName),
         claims: impl Fn(&Record) -> bool,
     ) -> Result<bool, StoreError> {
-        for container in self.containers()? {
-            let Some(directory) = self.directory.directory(container.as_str())? else { continue };
-            for name in entries(&directory)? {
-                let record = read(&directory, &container, &name)?;
-                let is_other = |record: &Record| (&record.container, &record.interface) != whose;
-                if record.is_some_and(|record| is_other(&record) && claims(&record)) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
+        let mut is_found = false;
+        self.visit(|record| {
+            is_found = (&record.container, &record.interface) != whose && claims(record);
+            if is_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(is_found)
     }
 }
 

@@ -1,0 +1,112 @@
+//! What an attachment that ends takes along, and what it hands over to those of its Pod that stay.
+//!
+//! Attachments of one Pod share objects, and each record names all that its attachment relies on. An interface that
+//! leaves takes everything that serves it alone, whoever made it; what the others need stays, in a form that does
+//! not depend on it.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use coordinator_sdk::{Device, Family, Key, KnownRoute, Model, PROTOCOL, TABLE_MAIN};
+use coordinator_stages::raw_routes::RawRoutes;
+
+use super::AttachmentError;
+use crate::record::{ContainerLock, Record};
+
+/// The record with all that serves its interface alone; the records of those that stay forget it.
+pub(super) fn take_along(
+    lock: &ContainerLock<'_>,
+    record: &Record,
+    others: &mut [Record],
+) -> Result<Record, AttachmentError> {
+    let device = Device::pod(record.interface.as_str());
+    let mut taken = record.clone();
+    let mut forgetful: Vec<&Record> = Vec::new();
+    for other in others.iter_mut().filter(|other| other.interface != record.interface) {
+        let keys = other.after.keys_of_link(&device, &record.addresses);
+        if keys.is_empty() {
+            continue;
+        }
+        let more: BTreeSet<Key> = keys.difference(&taken.after.own_keys()).cloned().collect();
+        taken.after.extend(other.after.restricted(&more));
+        taken.before.extend(other.before.restricted(&more));
+        other.after = other.after.without(&keys);
+        // Its default route need not return any more.
+        other.before.routes.retain(|known| !known.route.leaves_only_by(&device.name));
+        forgetful.push(other);
+    }
+    if !forgetful.is_empty() {
+        // First: a killed call leaves a record that names them.
+        lock.update(&taken)?;
+        forgetful.into_iter().try_for_each(|other| lock.update(other))?;
+    }
+    Ok(taken)
+}
+
+/// What is wanted without an attachment.
+///
+/// A shared route whose source is one of the attachment's addresses would go with the address: it is handed
+/// over to an attachment that stays, in the records of all that claim it.
+pub(super) fn without(
+    lock: &ContainerLock<'_>,
+    record: &Record,
+    others: &mut [Record],
+) -> Result<Model, AttachmentError> {
+    let mut keys = record.after.own_keys();
+    keys.extend(record.lost().map(Key::of_route));
+    let mut wanted = record.after.clone();
+    // The kernel may be as either record of an interrupted call says: each is given back whole.
+    let stays = |other: &&mut Record| other.interface != record.interface;
+    let heirs: Vec<IpAddr> = others.iter_mut().filter(stays).flat_map(|other| other.addresses.clone()).collect();
+    let hand_over = |known: &mut KnownRoute| {
+        let is_bound = known.route.source.is_some_and(|ip| record.addresses.contains(&ip));
+        if is_bound {
+            known.route.source = heirs.iter().find(|ip| Family::of(**ip) == known.route.family()).copied();
+        }
+        is_bound
+    };
+    for other in others.iter_mut().filter(stays) {
+        let claimed = other.after.own_keys();
+        keys.retain(|key| !claimed.contains(key));
+        let is_claimed = |known: &KnownRoute| known.protocol == PROTOCOL && claimed.contains(&Key::of_route(known));
+        for known in wanted.routes.iter_mut().filter(|known| is_claimed(known)) {
+            hand_over(known);
+        }
+        let handed = other.after.routes.iter_mut().map(hand_over).filter(|is_bound| *is_bound).count();
+        if handed > 0 {
+            lock.update(other)?;
+        }
+    }
+    wanted.restore(&record.before, &keys);
+    Ok(wanted)
+}
+
+/// The default route goes away with the interface that holds it in `main`: one that gave way to it is laid in
+/// `main` again, as it was, and stays in its own table too.
+pub(super) fn inherit_default(
+    lock: &ContainerLock<'_>,
+    record: &Record,
+    others: &mut [Record],
+    routes: &RawRoutes,
+    wanted: &mut Model,
+) -> Result<(), AttachmentError> {
+    for family in Family::ALL {
+        let holds = |known: &&KnownRoute| {
+            known.route.table == TABLE_MAIN && known.route.is_default() && known.route.family() == family
+        };
+        let mut held = routes.known().filter(holds).peekable();
+        let is_going = held.peek().is_some() && held.all(|known| known.route.leaves_only_by(record.interface.as_str()));
+        if !is_going || wanted.routes.iter().any(|known| holds(&known)) {
+            continue;
+        }
+        for other in others.iter_mut().filter(|other| other.interface != record.interface) {
+            let given: Vec<KnownRoute> = other.lost().filter(holds).cloned().collect();
+            if !given.is_empty() {
+                wanted.routes.extend(given.clone());
+                other.after.routes.extend(given);
+                lock.update(other)?;
+                break;
+            }
+        }
+    }
+    Ok(())
+}
