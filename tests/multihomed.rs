@@ -192,34 +192,6 @@ fn routes_are_left_alone_when_nobody_wants_them_tuned() {
 }
 
 #[test]
-fn moved_routes_keep_every_attribute_and_return_as_they_were() {
-    run(|lab| {
-        let pod = lab.pod("p1")?;
-        pod.attach("eth0", &lab.network(1, 20, Families::Dual), &lab.cluster())?;
-        let network = coordinator_lab::Network { has_routes: false, ..lab.network(2, 21, Families::Dual) };
-        let result = pod.attach_without_us("net1", &network)?;
-        pod.host.ip(&[
-            "route add default via 10.7.0.1 dev net1 metric 50 mtu 1400 advmss 1300 initcwnd 20 src 10.7.2.21",
-            "route add 198.51.100.0/24 via 10.7.0.1 dev net1 metric 7 advmss 1200",
-            "-6 route add default via fd00:10:7::1 dev net1 metric 50 mtu 1420 advmss 1280",
-        ])?;
-        let before = pod.host.snapshot()?;
-        pod.add("net1", &network, &lab.cluster(), &result)?;
-        let shown = pod.host.run("ip", &["route", "show", "table", "101"])?;
-        for part in ["metric 50", "mtu 1400", "advmss 1300", "initcwnd 20", "src 10.7.2.21", "advmss 1200"] {
-            assert!(shown.contains(part), "{part}: {shown}");
-        }
-        let shown = pod.host.run("ip", &["-6", "route", "show", "table", "101"])?;
-        for part in ["metric 50", "mtu 1420", "advmss 1280"] {
-            assert!(shown.contains(part), "{part}: {shown}");
-        }
-        pod.del("net1", &network, &lab.cluster())?;
-        assert_eq!(difference(&before, &pod.host.snapshot()?), [""; 0]);
-        Ok(())
-    });
-}
-
-#[test]
 fn an_interface_without_routes_answers_by_its_gateway() {
     run(|lab| {
         let pod = lab.pod("p1")?;

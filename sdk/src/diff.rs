@@ -131,6 +131,8 @@ impl Edit {
             // Removal begins on the node: a Pod that has gone away must not stand in the way.
             Self::RemoveRule(_) => (1 - node, 0),
             Self::UnmarkReplies(_) => (1 - node, 1),
+            // Nothing brings one back just as it was but the next advertisement: it goes when all else is done.
+            Self::RemoveRoute(known) if known.flags.from_router_advertisement => (6, 0),
             Self::RemoveRoute(known) => (1 - node, 3 - u8::from(known.route.has_gateway())),
             Self::RemoveNeighbour(_) => (1 - node, 4),
             Self::RemoveAddress(_) => (1 - node, 5),
@@ -158,6 +160,12 @@ pub fn diff(before: &Model, after: &Model) -> Vec<Edit> {
     let deleted: Vec<&Device> =
         before.links.iter().map(|link| &link.device).filter(|device| after.link(device).is_none()).collect();
     let goes_away = |side: Side, name: &str| deleted.iter().any(|device| device.side == side && device.name == name);
+    // With a link's last IPv4 address the kernel drops its IPv4 routes and neighbours (tried).
+    let speaks_v4 = |model: &Model, side: Side, name: &str| {
+        let mut addresses = model.addresses.iter();
+        addresses.any(|a| a.ip().is_ipv4() && a.device.side == side && a.device.name == name)
+    };
+    let is_emptied = |side: Side, name: &str| speaks_v4(before, side, name) && !speaks_v4(after, side, name);
 
     link_edits(before, after, &mut edits);
     for address in &before.addresses {
@@ -172,8 +180,8 @@ pub fn diff(before: &Model, after: &Model) -> Vec<Edit> {
             edits.push(Edit::AddAddress(address.clone()));
         }
     }
-    neighbour_edits(before, after, &goes_away, &mut edits);
-    route_edits(before, after, &goes_away, &mut edits);
+    neighbour_edits(before, after, &goes_away, &is_emptied, &mut edits);
+    route_edits(before, after, &goes_away, &is_emptied, &mut edits);
     for known in &before.rules {
         if known.protocol == PROTOCOL && !after.has_own_rule(&known.rule) {
             edits.push(Edit::RemoveRule(known.rule.clone()));
@@ -269,7 +277,13 @@ fn is_made_anew(before: &Model, after: &Model, device: &Device) -> bool {
         })
 }
 
-fn neighbour_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str) -> bool, edits: &mut Vec<Edit>) {
+fn neighbour_edits(
+    before: &Model,
+    after: &Model,
+    goes_away: &impl Fn(Side, &str) -> bool,
+    is_emptied: &impl Fn(Side, &str) -> bool,
+    edits: &mut Vec<Edit>,
+) {
     for entry in &before.neighbours {
         if after.neighbour(&entry.device, entry.ip).is_none() && !goes_away(entry.device.side, &entry.device.name) {
             edits.push(Edit::RemoveNeighbour(entry.clone()));
@@ -282,14 +296,25 @@ fn neighbour_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str
             (Some(old), Some(new)) => old.mac != new.mac,
             _ => false,
         };
-        if now != Some(entry) || mac_changes {
+        let is_dropped = entry.ip.is_ipv4() && is_emptied(entry.device.side, &entry.device.name);
+        if now != Some(entry) || mac_changes || is_dropped {
             edits.push(Edit::AddNeighbour { entry: entry.clone(), before: now.cloned() });
         }
     }
 }
 
-fn route_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str) -> bool, edits: &mut Vec<Edit>) {
-    let is_new = |known: &KnownRoute| !before.routes.iter().any(|now| now.same(known));
+fn route_edits(
+    before: &Model,
+    after: &Model,
+    goes_away: &impl Fn(Side, &str) -> bool,
+    is_emptied: &impl Fn(Side, &str) -> bool,
+    edits: &mut Vec<Edit>,
+) {
+    let is_dropped = |known: &KnownRoute| {
+        let mut devices = known.route.next_hops.iter().filter_map(|hop| hop.device.as_deref());
+        known.route.to.addr().is_ipv4() && devices.any(|device| is_emptied(known.route.side, device))
+    };
+    let is_new = |known: &KnownRoute| is_dropped(known) || !before.routes.iter().any(|now| now.same(known));
     // Of several routes with one key the kernel takes the first, and a new one becomes the last: those that
     // are to stand behind a new one are laid anew.
     let is_laid_anew = |known: &KnownRoute| {
@@ -305,7 +330,10 @@ fn route_edits(before: &Model, after: &Model, goes_away: &impl Fn(Side, &str) ->
         before.routes.iter().filter(|known| !is_wanted(known) && !goes_with_link(known)).collect();
     for known in after.routes.iter().filter(|known| is_new(known) || is_laid_anew(known)) {
         let is_origin = |old: &&KnownRoute| {
-            known.route.side == Side::Pod && old.route.table != known.route.table && old.is_like(known)
+            known.route.side == Side::Pod
+                && old.route.table != known.route.table
+                && !old.flags.from_router_advertisement
+                && old.is_like(known)
         };
         match gone.iter().position(is_origin) {
             Some(at) => {

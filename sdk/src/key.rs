@@ -124,6 +124,19 @@ impl Model {
         part
     }
 
+    /// The objects that `other` does not have just so; links stay.
+    #[must_use]
+    pub fn differing_from(&self, other: &Self) -> Self {
+        let mut part = self.clone();
+        part.addresses.retain(|address| other.address(&address.device, address.prefix).is_none());
+        part.routes.retain(|known| !other.routes.iter().any(|theirs| theirs.same(known)));
+        part.rules.retain(|known| !other.rules.contains(known));
+        part.neighbours.retain(|entry| !other.neighbours.contains(entry));
+        part.sysctls.retain(|sysctl| !other.sysctls.contains(sysctl));
+        part.marks.retain(|mark| !other.marks.contains(mark));
+        part
+    }
+
     /// Takes in the objects of another model, which must have other keys.
     pub fn extend(&mut self, other: Self) {
         self.links.extend(other.links);

@@ -126,37 +126,41 @@ impl Model {
         }
     }
 
-    /// Adds a route of ours, in place of the one with the same key if that is ours too.
+    /// Adds a route of ours, in place of those with the same key that are ours too.
     ///
     /// In a table of the node ours is the only route to its destination: whatever stood there, with
     /// any metric, is a dead Pod's leftover.
     pub(crate) fn set_route(&mut self, route: Route) {
         let route = route.normal();
-        let flags = crate::RouteFlags { ours: true, planned: true, ..Default::default() };
         let key = route.key();
-        if route.side == Side::Node {
-            self.routes.retain(|known| {
-                let other = &known.route;
-                known.protocol == PROTOCOL && other.key() == key
-                    || (other.side, other.table, other.to) != (route.side, route.table, route.to)
-            });
+        let mut missing = route.siblings();
+        self.routes.retain(|known| {
+            let other = &known.route;
+            let is_own = known.protocol == PROTOCOL && other.key() == key;
+            let is_leftover =
+                route.side == Side::Node && (other.side, other.table, other.to) == (route.side, route.table, route.to);
+            let place = missing.iter().position(|wanted| is_own && wanted == other);
+            if let Some(at) = place {
+                missing.remove(at);
+            }
+            place.is_some() || !is_own && !is_leftover
+        });
+        let flags = crate::RouteFlags { ours: true, planned: true, ..Default::default() };
+        for route in missing {
+            let id = self.next_route_id();
+            self.routes.push(KnownRoute { id, route, protocol: PROTOCOL, flags });
         }
-        if let Some(known) = self.routes.iter_mut().find(|k| k.route.key() == key && k.protocol == PROTOCOL) {
-            known.route = route;
-            return;
-        }
-        let id = self.next_route_id();
-        self.routes.push(KnownRoute { id, route, protocol: PROTOCOL, flags });
     }
 
-    /// Puts a route of ours where it was, in place of what has its key.
-    pub fn recall(&mut self, recorded: KnownRoute) {
-        let key = recorded.route.key();
-        match self.routes.iter_mut().find(|known| known.route.key() == key && known.protocol == PROTOCOL) {
-            Some(known) => known.route = recorded.route,
-            None => {
+    /// Puts routes of ours where they were, in place of what has their keys.
+    pub fn recall(&mut self, recorded: &[KnownRoute]) {
+        let has_key = |known: &KnownRoute| recorded.iter().any(|other| other.route.key() == known.route.key());
+        let is_recorded = |known: &KnownRoute| recorded.iter().any(|other| other.same(known));
+        self.routes.retain(|known| known.protocol != PROTOCOL || !has_key(known) || is_recorded(known));
+        for route in recorded {
+            if !self.routes.iter().any(|known| known.same(route)) {
                 let id = self.next_route_id();
-                self.routes.push(KnownRoute { id, ..recorded });
+                self.routes.push(KnownRoute { id, ..route.clone() });
             }
         }
     }

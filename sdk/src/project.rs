@@ -62,6 +62,8 @@ pub struct Projection {
     facts: Facts,
     reasons: BTreeMap<Key, (String, String)>,
     restored: BTreeSet<Key>,
+    /// The Pod's routes that were moved, by id.
+    moved: BTreeSet<u32>,
     warnings: Vec<String>,
 }
 
@@ -73,6 +75,7 @@ impl Projection {
             facts,
             reasons: BTreeMap::new(),
             restored: BTreeSet::new(),
+            moved: BTreeSet::new(),
             warnings: Vec::new(),
         }
     }
@@ -198,9 +201,11 @@ impl Projection {
                 at.flags = RouteFlags { ours: true, planned: false, ..at.flags };
                 let to_key = Key::of_route(at);
                 let moved = at.clone();
-                // What an earlier ADD moved there makes room: the route has come back since.
+                // What an earlier ADD moved there makes room: the route has come back since. Of an IPv6 route with
+                // several next hops each is moved on its own.
+                self.moved.insert(moved.id);
                 model.routes.retain(|known| {
-                    known.id == moved.id && known.route.side == Side::Pod
+                    known.route.side == Side::Pod && self.moved.contains(&known.id)
                         || known.protocol != PROTOCOL
                         || Key::of_route(known) != to_key
                 });

@@ -121,6 +121,14 @@ impl Route {
         self
     }
 
+    /// The routes that the kernel keeps for this one: an IPv6 route with several next hops is one for each.
+    pub fn siblings(&self) -> Vec<Self> {
+        match self.family() == Family::Ipv6 && self.next_hops.len() > 1 {
+            true => self.next_hops.iter().map(|hop| Self { next_hops: vec![hop.clone()], ..self.clone() }).collect(),
+            false => vec![self.clone()],
+        }
+    }
+
     fn default_metric(&self) -> u32 {
         if self.to.addr().is_ipv4() { 0 } else { 1024 }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use coordinator_sdk::{Edit, KnownRoute, PROTOCOL, Route, Side};
+use coordinator_sdk::{Edit, Family, Key, KnownRoute, PROTOCOL, Route, Side};
 
 use super::Cause;
 use crate::{
@@ -16,8 +16,8 @@ use crate::{
     sockets::SideSocket,
 };
 
-/// A link number that no link has: deleting it is a request that the kernel refuses.
-const NO_LINK: u32 = 0x7fff_ffff;
+/// No link's number: deleting it is a request that the kernel refuses, with an error that nothing else explains.
+const NO_LINK: u32 = 0;
 
 /// Sends the edits and returns what became of each.
 pub(super) fn send(
@@ -41,11 +41,12 @@ fn try_send(
     number_links(edits, socket)?;
     let mut requests = Vec::with_capacity(edits.len());
     let mut owners = Vec::with_capacity(edits.len());
+    let mut keys = BTreeSet::new();
     let mut results: Vec<Result<(), Cause>> = edits.iter().map(|_| Ok(())).collect();
     for (at, edit) in edits.iter().enumerate() {
         let made = match fault == Some(at) {
             true => Ok(vec![link::delete(NO_LINK)]),
-            false => requests_for(edit, socket, raw_routes),
+            false => requests_for(edit, socket, raw_routes, &mut keys),
         };
         match (made, results.get_mut(at)) {
             (Ok(made), _) => {
@@ -90,7 +91,12 @@ fn links_of(edit: &Edit) -> Vec<&str> {
     }
 }
 
-fn requests_for(edit: &Edit, socket: &SideSocket, raw_routes: &RawRoutes) -> Result<Vec<Request>, Cause> {
+fn requests_for(
+    edit: &Edit,
+    socket: &SideSocket,
+    raw_routes: &RawRoutes,
+    keys: &mut BTreeSet<Key>,
+) -> Result<Vec<Request>, Cause> {
     let index = |name: &String| socket.names.index(name).ok_or_else(|| Cause::NoLink(name.clone()));
     let message = |known: &KnownRoute| {
         let mut known = known.clone();
@@ -109,7 +115,7 @@ fn requests_for(edit: &Edit, socket: &SideSocket, raw_routes: &RawRoutes) -> Res
         Edit::RemoveNeighbour(entry) => one(neighbour::remove(index(&entry.device.name)?, entry.ip)),
         Edit::AddRule(rule) => one(rule::add(rule)),
         Edit::RemoveRule(rule) => one(rule::remove(rule)),
-        Edit::AddRoute(known) => one(laid(known, raw_routes.message(known).map_or_else(|| message(known), Ok)?)),
+        Edit::AddRoute(known) => one(laid(known, raw_routes.message(known).map_or_else(|| message(known), Ok)?, keys)),
         Edit::RemoveRoute(known) => {
             // Whatever its source is by now.
             let built =
@@ -121,16 +127,17 @@ fn requests_for(edit: &Edit, socket: &SideSocket, raw_routes: &RawRoutes) -> Res
             (there.route.table, there.protocol) = (*table, *protocol);
             let added = raw_routes.message(&there).map_or_else(|| message(&there), Ok)?;
             let removed = raw_routes.observed(known).map_or_else(|| message(known), Ok)?;
-            Ok(vec![laid(&there, added), route::remove(removed)])
+            Ok(vec![laid(&there, added, keys), route::remove(removed)])
         }
         _ => Ok(Vec::new()),
     }
 }
 
-/// What somebody else made and that returns may have others with its key beside it; ours has none.
-fn laid(known: &KnownRoute, message: RouteMessage) -> Request {
-    match known.protocol != PROTOCOL && known.route.side == Side::Pod {
-        true => route::append(message),
-        false => route::add(message),
-    }
+/// What somebody else made and that returns may have others with its key beside it, and so may an IPv6 route, for
+/// which each next hop is a route of its own; all else has none.
+fn laid(known: &KnownRoute, message: RouteMessage, laid: &mut BTreeSet<Key>) -> Request {
+    let is_first = laid.insert(Key::of_route(known));
+    let returns = known.protocol != PROTOCOL && known.route.side == Side::Pod;
+    let is_sibling = !is_first && known.route.family() == Family::Ipv6;
+    if returns || is_sibling { route::append(message) } else { route::add(message) }
 }

@@ -197,6 +197,8 @@ fn is_satisfied(edit: &Edit, cause: &Cause, manner: Manner) -> bool {
             | Edit::RemoveAddress(_)
             | Edit::DeleteLink { .. }
             | Edit::UnmarkReplies(_)
+            // Laid where it belongs; where it was before it is gone already.
+            | Edit::MoveRoute { .. }
     );
     match (manner, cause) {
         // The node's rule is shared: another Pod's ADD, or somebody else's foresight, made it.

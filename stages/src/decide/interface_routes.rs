@@ -118,6 +118,7 @@ fn own_table(facts: &Facts, interface: &str, table: u32, decision: &mut Decision
         let is_holder = holder(facts, family).as_deref() == Some(interface);
         let of_family = |known: &&KnownRoute| known.route.family() == family && known.route.kind == RouteKind::Unicast;
         let mut has_default = false;
+        let mut copied = Vec::new();
         for known in in_main(facts).filter(of_family).filter(|known| known.route.leaves_only_by(interface)) {
             let is_default = known.route.is_default();
             has_default |= is_default;
@@ -128,18 +129,19 @@ fn own_table(facts: &Facts, interface: &str, table: u32, decision: &mut Decision
                     keep_away(facts, interface, decision);
                 }
             } else {
-                let copy = Route { table, ..known.route.clone() };
-                decision
-                    .push(Change::AddRoute(copy), format!("what {interface} reaches, it reaches from its addresses"));
+                copied.push(Route { table, ..known.route.clone() });
             }
+        }
+        for copy in joined(copied) {
+            decision.push(Change::AddRoute(copy), format!("what {interface} reaches, it reaches from its addresses"));
         }
         // What an earlier ADD moved here is no longer in main: it is claimed again.
         let here = facts.model.routes_of(Side::Pod).filter(of_family);
         let here = here.filter(|known| known.route.table == table && known.flags.ours && known.route.is_default());
         let here: Vec<_> = if has_default { Vec::new() } else { here.collect() };
         has_default |= !here.is_empty();
-        for known in here {
-            decision.push(Change::AddRoute(known.route.clone()), "it was moved out of main");
+        for known in joined(here.into_iter().map(|known| known.route.clone())) {
+            decision.push(Change::AddRoute(known), "it was moved out of main");
             keep_moved(facts, interface, family, decision);
         }
         if !has_default && interface != exit {
@@ -163,6 +165,18 @@ fn own_table(facts: &Facts, interface: &str, table: u32, decision: &mut Decision
         rule.sources = Some(IpNet::from(address.ip()));
         decision.push(Change::AddRule(rule), format!("what comes from {interface}'s address leaves by {interface}"));
     }
+}
+
+/// Routes with one key are one route with all their next hops: of IPv6 the kernel shows each on its own.
+fn joined(routes: impl IntoIterator<Item = Route>) -> Vec<Route> {
+    let mut joined: Vec<Route> = Vec::new();
+    for route in routes {
+        match joined.iter_mut().find(|known| known.family() == Family::Ipv6 && known.key() == route.key()) {
+            Some(known) => known.next_hops.extend(route.next_hops),
+            None => joined.push(route),
+        }
+    }
+    joined
 }
 
 /// The default route that nobody made, by the gateway that `prevResult` names.

@@ -322,7 +322,7 @@ pub fn message(route: &Route, protocol: u8, names: &LinkNames) -> Result<RouteMe
     attributes.extend(route.source.map(|ip| RouteAttribute::PrefSource(ip.into())));
     attributes.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
     match route.next_hops.as_slice() {
-        [hop] => {
+        [hop] if hop.weight <= 1 => {
             attributes.extend(hop.gateway.map(|gateway| gateway_attribute(route, gateway)));
             if let Some(name) = &hop.device {
                 attributes.push(RouteAttribute::Oif(index(name)?));

@@ -18,6 +18,7 @@
 //!
 //! It needs root, or `unshare -Urn`; iproute2, nftables and the reference CNI plugins.
 
+mod advertise;
 mod command;
 mod host;
 mod node;

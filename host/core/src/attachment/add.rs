@@ -166,15 +166,14 @@ impl Attempt<'_> {
     /// Routes that an ADD of the container moved are wanted where it put them, as it put them: nobody else knows
     /// what they were like. One that is back at its old place is moved anew.
     fn recall(&self, model: &mut Model) {
+        let mut images = Vec::new();
         for record in self.own.iter().chain(&self.others) {
-            for lost in record.lost() {
+            for lost in record.lost().filter(|lost| !model.routes.iter().any(|known| known.same(lost))) {
                 let is_image = |known: &&KnownRoute| known.protocol == PROTOCOL && known.is_like(lost);
-                let Some(image) = record.after.routes.iter().find(is_image) else { continue };
-                if !model.routes.iter().any(|known| known.same(lost)) {
-                    model.recall(image.clone());
-                }
+                images.extend(record.after.routes.iter().find(is_image).cloned());
             }
         }
+        model.recall(&images);
     }
 
     /// Addresses to which the node has a route of ours that leads to another container's link, when

@@ -52,7 +52,12 @@ pub(super) fn without(
     others: &mut [Record],
 ) -> Result<Model, AttachmentError> {
     let mut keys = record.after.own_keys();
-    keys.extend(record.lost().map(Key::of_route));
+    // Its own default by router advertisement returns with the next one: laid by us, it would share the load with
+    // another interface's.
+    let returns_by_itself = |known: &&KnownRoute| {
+        known.flags.from_router_advertisement && known.route.leaves_only_by(record.interface.as_str())
+    };
+    keys.extend(record.lost().filter(|known| !returns_by_itself(known)).map(Key::of_route));
     let mut wanted = record.after.clone();
     // The kernel may be as either record of an interrupted call says: each is given back whole.
     let stays = |other: &&mut Record| other.interface != record.interface;

@@ -84,6 +84,14 @@ pub(super) fn revert(
     let mut wanted = now.clone();
     wanted.restore(&intent.before, &begun.difference(&kept).cloned().collect());
     wanted.restore(&committed.after, &committed.after.own_keys());
+    // The call may have given up, or dropped on its way, anything that it does not claim: all of it is laid again
+    // where it is not there, and links are taken for what they were before.
+    now = now.differing_from(&committed.after);
+    for link in now.links.iter_mut().filter(|link| !begun.contains(&Key::Link(link.device.clone()))) {
+        if let Some(old) = committed.before.link(&link.device) {
+            *link = old.clone();
+        }
+    }
     let work = |target: &mut Target<'_>| bring_back((store, lock), intent, &now, &wanted, target);
     let failures = reach(intent, None, Routes::Read, work)?;
     if failures.is_empty() { Ok(()) } else { Err(AttachmentError::Remaining(failures)) }
