@@ -7,7 +7,7 @@
 use std::{
     ffi::{OsStr, OsString},
     io::{PipeWriter, Write},
-    process::{Command, ExitCode, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,9 @@ use crate::statistics::Sample;
 
 /// The name under which this program stands between; it is not in the usage.
 pub const SUBCOMMAND: &str = "measured";
+
+/// Where measured programs find others.
+const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What fits into a pipe before anyone reads (pipe(7)).
 const PIPE_BYTES: usize = 65536;
@@ -71,7 +74,7 @@ impl Program {
             .arg(&self.program)
             .args(&self.arguments)
             .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PATH", SEARCH_PATH)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::from(reader))
             .output()
@@ -87,12 +90,47 @@ impl Program {
         Ok((sample, said.to_owned()))
     }
 
+    /// Starts it, with nobody in between and without measuring it.
+    pub fn start(&self) -> Result<Running> {
+        let shown = self.program.to_string_lossy().into_owned();
+        let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+        self.fill(writer)?;
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .env_clear()
+            .env("PATH", SEARCH_PATH)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::from(reader))
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {shown}"))?;
+        Ok(Running { child, shown })
+    }
+
     fn fill(&self, mut writer: PipeWriter) -> Result<()> {
         let length = self.input.len();
         if length > PIPE_BYTES {
             bail!("{length} bytes of input do not fit into a pipe");
         }
         writer.write_all(&self.input).context("cannot fill a pipe")
+    }
+}
+
+/// A program that was started.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    shown: String,
+}
+
+impl Running {
+    /// Waits for its end; fails when it did.
+    pub fn finish(self) -> Result<()> {
+        let output = self.child.wait_with_output().with_context(|| format!("cannot wait for {}", self.shown))?;
+        if !output.status.success() {
+            bail!("{} failed: {}", self.shown, String::from_utf8_lossy(&output.stdout).trim());
+        }
+        Ok(())
     }
 }
 

@@ -50,8 +50,8 @@ impl Stage for InterfaceRoutesStage {
 }
 
 /// The interfaces that get a table: the attached one unless it is the first, a first one that leads to the
-/// node, every one whose default route gives way in `main`, and those that share a subnet, where `main` knows
-/// one way for both.
+/// node or shares its subnet, where `main` knows one way for both, and every one whose default route gives way
+/// in `main`.
 fn tuned(facts: &Facts) -> Vec<String> {
     let first = facts.settings.pod_default_cni_nic.as_str();
     let attached = facts.request.interface.as_str();
@@ -66,7 +66,7 @@ fn tuned(facts: &Facts) -> Vec<String> {
         let has_table = facts.model.link(&Device::pod(name)).is_some_and(|link| link.table.is_some());
         let is_first_tuned = name == first && (has_table || reach::leads_to_node(facts, first));
         let is_always = is_first_tuned || name == attached && name != first;
-        let shares = || facts.model.shares_subnet(&Device::pod(name));
+        let shares = || name == first && facts.model.shares_subnet(&Device::pod(name));
         if (is_always || gives_way(name) || shares()) && !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }

@@ -4,7 +4,8 @@
 //! names and numbers as constants. No configuration, model, decision, record, lock or log, and no
 //! thread: this process itself enters the Pod's namespace. Nothing can be faster that says the same.
 //!
-//! `floor add|del NETNS v4|v6|dual`, or `floor nothing` to see what a process costs that does nothing
+//! `floor add|del NETNS v4|v6|dual [NUMBER]`, where NUMBER (2 to 250, else 20) tells Pods apart, or `floor nothing`
+//! to see what a process costs that does nothing
 
 #[path = "floor/world.rs"]
 mod world;
@@ -25,7 +26,7 @@ use coordinator_stages::kernel::{
     route, rule,
 };
 use nix::sched::{CloneFlags, setns};
-use world::{ALIAS, ATTACHED, NODE_VETH, World, pair};
+use world::{ALIAS, ATTACHED, World};
 
 /// The plugin's own allocator: musl's would cost a hundred system calls.
 #[global_allocator]
@@ -46,7 +47,11 @@ fn run() -> Result<()> {
     if arguments == ["nothing"] {
         return Ok(());
     }
-    let [command, namespace, families] = arguments.as_slice() else { bail!("floor add|del NETNS v4|v6|dual") };
+    let (command, namespace, families, number) = match arguments.as_slice() {
+        [command, namespace, families] => (command, namespace, families, 20),
+        [command, namespace, families, number] => (command, namespace, families, number.parse()?),
+        _ => bail!("floor add|del NETNS v4|v6|dual [NUMBER]"),
+    };
     let families: &[Family] = match families.as_str() {
         "v4" => &[Family::Ipv4],
         "v6" => &[Family::Ipv6],
@@ -55,7 +60,7 @@ fn run() -> Result<()> {
     };
     let open = |path: &str| File::open(path).with_context(|| format!("cannot open {path}"));
     let places = Places { pod: open(namespace)?, node: open("/proc/self/ns/net")? };
-    let world = World::new(families);
+    let world = World::new(families, number);
     match command.as_str() {
         "add" => add(&places, &world),
         "del" => del(&places, &world),
@@ -84,8 +89,8 @@ fn add(places: &Places, world: &World) -> Result<()> {
     observe_node(&mut node, world)?;
 
     // The pair, its numbers, and both ends claimed and raised.
-    let question = Request { message: link::question_by_name(NODE_VETH), flags: 0 };
-    let mut answers = node.transact(&[link::create_veth(&pair(), places.pod.as_fd()), question])?;
+    let question = Request { message: link::question_by_name(&world.node_veth), flags: 0 };
+    let mut answers = node.transact(&[link::create_veth(&world.pair(), places.pod.as_fd()), question])?;
     let end = answers.pop().context("no answer")??.into_iter().find_map(link::parse).context("no veth")?;
     answers.pop().context("no answer")??;
     let (node_end, pod_end) = (end.index, end.lower.context("no peer")?);
@@ -104,7 +109,7 @@ fn add(places: &Places, world: &World) -> Result<()> {
     let mut names = link::LinkNames::default();
     names.insert(pod_end, POD_VETH);
     let mut requests: Vec<Request> =
-        world.node_ips.iter().map(|ip| neighbour::set(pod_end, *ip, pair().node_mac)).collect();
+        world.node_ips.iter().map(|ip| neighbour::set(pod_end, *ip, world.pair().node_mac)).collect();
     for wanted in world.pod_routes() {
         requests.push(route::add(route::message(&wanted, PROTOCOL, &names)?));
     }
@@ -113,9 +118,9 @@ fn add(places: &Places, world: &World) -> Result<()> {
     nftables.mark_replies(POD_VETH, 0)?;
 
     let mut names = link::LinkNames::default();
-    names.insert(node_end, NODE_VETH);
+    names.insert(node_end, &world.node_veth);
     let mut requests: Vec<Request> =
-        world.pod_ips.iter().map(|ip| neighbour::set(node_end, *ip, pair().pod_mac)).collect();
+        world.pod_ips.iter().map(|ip| neighbour::set(node_end, *ip, world.pair().pod_mac)).collect();
     for wanted in world.node_routes() {
         requests.push(route::add(route::message(&wanted, PROTOCOL, &names)?));
     }
@@ -151,7 +156,7 @@ fn observe_pod(places: &Places, world: &World) -> Result<(Netlink, Nftables)> {
 
 /// Every question that the plugin asks on the node.
 fn observe_node(node: &mut Netlink, world: &World) -> Result<()> {
-    let mut questions = vec![link::question_by_name(NODE_VETH)];
+    let mut questions = vec![link::question_by_name(&world.node_veth)];
     questions.extend(world.pod_ips.iter().map(|ip| route::way_question(*ip, None)));
     questions.extend(world.far_ips().map(route::match_question));
     node.transact(&questions.into_iter().map(|message| Request { message, flags: 0 }).collect::<Vec<_>>())?;
@@ -168,10 +173,11 @@ fn observe_node(node: &mut Netlink, world: &World) -> Result<()> {
 fn del(places: &Places, world: &World) -> Result<()> {
     let (mut pod, mut nftables) = places.in_pod(|| Ok((Netlink::open()?, Nftables::open()?)))?;
     let mut node: Netlink = Netlink::open()?;
-    send(&mut node, &world.node_rules().iter().map(rule::remove).collect::<Vec<_>>())?;
+    // Another Pod may have removed the rules.
+    node.transact(&world.node_rules().iter().map(rule::remove).collect::<Vec<_>>())?;
     send(&mut pod, &world.pod_rules().iter().map(rule::remove).collect::<Vec<_>>())?;
     nftables.unmark_replies(POD_VETH)?;
-    let end = link::by_name(&mut node, NODE_VETH)?.context("no veth")?;
+    let end = link::by_name(&mut node, &world.node_veth)?.context("no veth")?;
     send(&mut node, &[link::delete(end.index)])?;
     places.in_pod(|| Ok(fs::write("/proc/sys/net/ipv4/conf/all/src_valid_mark", "0")?))
 }

@@ -1,6 +1,10 @@
 //! `cargo xtask bench`: whole processes, measured in turn, so that whatever else the machine does
 //! meets them all alike.
 
+mod crowd;
+mod foreign;
+mod interfaces;
+mod seat;
 mod underlay;
 
 use std::path::PathBuf;
@@ -39,6 +43,7 @@ pub struct Contender<'w> {
 }
 
 /// What is measured of ours.
+#[derive(Debug, Clone)]
 struct Programs {
     plugin: PathBuf,
     floor: PathBuf,
@@ -88,7 +93,11 @@ pub fn run(arguments: &[String]) -> Result<()> {
 pub fn measure_inside(arguments: &[String]) -> Result<()> {
     let [runs, plugin, floor] = arguments else { bail!("{INSIDE} RUNS PLUGIN FLOOR") };
     let (runs, programs) = (runs.parse()?, Programs { plugin: plugin.into(), floor: floor.into() });
-    tell(move |lab| underlay::measure(lab, &programs, runs))
+    for measure in [underlay::measure, interfaces::measure, foreign::measure, crowd::measure] {
+        let programs = programs.clone();
+        tell(move |lab| measure(lab, &programs, runs))?;
+    }
+    Ok(())
 }
 
 /// Prints one table.

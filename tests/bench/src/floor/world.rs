@@ -10,8 +10,6 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// The Pod's interface.
 pub const ATTACHED: &str = "eth0";
-/// The node's end of the veth pair.
-pub const NODE_VETH: &str = "vethfloor";
 /// The ifalias of both ends.
 pub const ALIAS: &str = "coordinator:floor-0123456789abcdef/eth0";
 /// The node's table with the routes to Pods.
@@ -26,9 +24,6 @@ const NODE: [IpAddr; 6] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 7, 0, 0, 0, 0, 0x110)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x172, 0x20, 0, 0, 0, 0, 0x10)),
 ];
-/// The Pod's addresses.
-const POD: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(10, 6, 2, 20)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 6, 0, 0, 0, 2, 0x14))];
 /// Addresses that only a default route leads to.
 const FAR: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
@@ -40,17 +35,6 @@ const CIDRS: [IpNet; 4] = [
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, 0), 112)),
 ];
 
-/// The veth pair.
-pub fn pair() -> VethPair {
-    VethPair {
-        pod: POD_VETH.to_owned(),
-        node: NODE_VETH.to_owned(),
-        pod_mac: Mac([0x0a, 0, 0, 0, 0, 1]),
-        node_mac: Mac([0x0a, 0, 0, 0, 0, 2]),
-        mtu: 1500,
-    }
-}
-
 /// What exists in the families of the Pod.
 pub struct World<'f> {
     /// The Pod's families.
@@ -59,13 +43,30 @@ pub struct World<'f> {
     pub node_ips: Vec<IpAddr>,
     /// The Pod's addresses.
     pub pod_ips: Vec<IpAddr>,
+    /// The node's end of the veth pair.
+    pub node_veth: String,
 }
 
 impl<'f> World<'f> {
-    /// The world as a Pod with these families sees it.
-    pub fn new(families: &'f [Family]) -> Self {
+    /// The world as the Pod of this number and these families sees it.
+    pub fn new(families: &'f [Family], number: u8) -> Self {
         let of = |ips: &[IpAddr]| ips.iter().copied().filter(|ip| families.contains(&Family::of(*ip))).collect();
-        Self { families, node_ips: of(&NODE), pod_ips: of(&POD) }
+        let pod: [IpAddr; 2] = [
+            Ipv4Addr::new(10, 6, 2, number).into(),
+            Ipv6Addr::new(0xfd00, 0x10, 6, 0, 0, 0, 2, u16::from(number)).into(),
+        ];
+        Self { families, node_ips: of(&NODE), pod_ips: of(&pod), node_veth: format!("vethfloor{number}") }
+    }
+
+    /// The veth pair.
+    pub fn pair(&self) -> VethPair {
+        VethPair {
+            pod: POD_VETH.to_owned(),
+            node: self.node_veth.clone(),
+            pod_mac: Mac([0x0a, 0, 0, 0, 0, 1]),
+            node_mac: Mac([0x0a, 0, 0, 0, 0, 2]),
+            mtu: 1500,
+        }
     }
 
     /// Addresses that only a default route leads to.
@@ -77,7 +78,7 @@ impl<'f> World<'f> {
     /// To the node's addresses, to the cluster's networks, and back for replies.
     pub fn pod_routes(&self) -> Vec<Route> {
         let main = |to: IpNet| {
-            let source = POD.into_iter().find(|ip| ip.is_ipv4() && to.addr().is_ipv4());
+            let source = self.pod_ips.iter().copied().find(|ip| ip.is_ipv4() && to.addr().is_ipv4());
             Route { source, ..Route::direct(Side::Pod, TABLE_MAIN, to, POD_VETH) }
         };
         let mut routes: Vec<Route> = self.node_ips.iter().map(|ip| main(IpNet::from(*ip))).collect();
@@ -106,7 +107,7 @@ impl<'f> World<'f> {
     pub fn node_routes(&self) -> Vec<Route> {
         let host = |ip: &IpAddr| Route {
             metric: ip.is_ipv6().then_some(1),
-            ..Route::direct(Side::Node, HOST_TABLE, IpNet::from(*ip), NODE_VETH)
+            ..Route::direct(Side::Node, HOST_TABLE, IpNet::from(*ip), &self.node_veth)
         };
         self.pod_ips.iter().map(host).collect()
     }
