@@ -46,8 +46,8 @@ const SUBCOMMANDS: [Subcommand; 5] = [
     },
     Subcommand {
         name: "bench",
-        arguments: "[--runs N]",
-        summary: "measure whole processes in turn; prints a Markdown table",
+        arguments: "[--runs N] [NAME ...]",
+        summary: "measure whole processes in turn; prints Markdown tables",
         run: bench::run,
     },
     Subcommand {

@@ -11,7 +11,7 @@ use std::{
 use super::namespace::Inside;
 
 /// Longer values than any parameter of `net` has.
-const LONGEST_BYTES: u64 = 4096;
+const LONGEST_BYTES: usize = 4096;
 
 /// Why a kernel parameter could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +58,15 @@ pub fn read(_: &Inside<'_>, key: &str) -> Result<Option<String>, SysctlError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(failed)?,
     };
-    let mut text = String::new();
-    (&mut file).take(LONGEST_BYTES).read_to_string(&mut text).map_err(failed)?;
+    // The kernel gives all of a value to the first read.
+    let mut bytes = [0; LONGEST_BYTES];
+    let length = loop {
+        match file.read(&mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            length => break length.map_err(failed)?,
+        }
+    };
+    let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
     Ok(Some(text.trim_end().to_owned()))
 }
 

@@ -10,7 +10,7 @@ mod underlay;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use coordinator_lab::tell;
+use coordinator_lab::{Lab, tell};
 
 use crate::{
     dist,
@@ -79,21 +79,31 @@ pub fn compete(contenders: &mut [Contender<'_>], runs: usize) -> Result<Vec<(Str
     contenders.iter().zip(&samples).map(summary).collect()
 }
 
-/// Runs the benchmarks and prints their tables.
+/// The benchmarks, by the names under which they are asked for.
+const BENCHMARKS: [(&str, Measure); 4] = [
+    ("underlay", underlay::measure),
+    ("interfaces", interfaces::measure),
+    ("foreign", foreign::measure),
+    ("crowd", crowd::measure),
+];
+
+type Measure = fn(&Lab, &Programs, usize) -> Result<()>;
+
+/// Runs the benchmarks that are asked for, else all, and prints their tables.
 pub fn run(arguments: &[String]) -> Result<()> {
-    let runs = runs(arguments)?;
+    let (runs, names) = read(arguments)?;
     setup::provide(Job::Bench)?;
     let plugin = dist::build(&dist::PLUGIN)?;
     let floor = dist::build(&dist::FLOOR)?;
     let mut inside = workspace::inside_namespaces(INSIDE)?;
-    workspace::run(inside.arg(runs.to_string()).arg(plugin).arg(floor))
+    workspace::run(inside.arg(runs.to_string()).arg(plugin).arg(floor).args(names))
 }
 
-/// Measures, inside namespaces: `arguments` are the number of runs, the plugin and the floor program.
+/// Measures, inside namespaces: `arguments` are the number of runs, the plugin, the floor program, and names.
 pub fn measure_inside(arguments: &[String]) -> Result<()> {
-    let [runs, plugin, floor] = arguments else { bail!("{INSIDE} RUNS PLUGIN FLOOR") };
+    let [runs, plugin, floor, names @ ..] = arguments else { bail!("{INSIDE} RUNS PLUGIN FLOOR NAME ...") };
     let (runs, programs) = (runs.parse()?, Programs { plugin: plugin.into(), floor: floor.into() });
-    for measure in [underlay::measure, interfaces::measure, foreign::measure, crowd::measure] {
+    for (_, measure) in BENCHMARKS.into_iter().filter(|(name, _)| names.iter().any(|wanted| wanted == name)) {
         let programs = programs.clone();
         tell(move |lab| measure(lab, &programs, runs))?;
     }
@@ -106,16 +116,25 @@ fn show(title: &str, contenders: &mut [Contender<'_>], runs: usize) -> Result<()
     Ok(())
 }
 
-fn runs(arguments: &[String]) -> Result<usize> {
-    match arguments {
-        [] => Ok(RUNS),
-        [flag, number] if flag == "--runs" => match number.parse() {
-            Ok(runs) if runs > 0 => Ok(runs),
-            _ => bail!("--runs wants a number above 0, not {number}"),
-        },
-        [flag] if flag == "--runs" => bail!("--runs wants a number"),
-        [other, ..] => bail!("unexpected argument {other}"),
+/// Rounds and benchmarks that the arguments ask for.
+fn read(arguments: &[String]) -> Result<(usize, Vec<String>)> {
+    let (mut runs, mut names) = (RUNS, Vec::new());
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--runs" => match rest.next().map(|number| number.parse()) {
+                Some(Ok(number)) if number > 0 => runs = number,
+                Some(_) => bail!("--runs wants a number above 0"),
+                None => bail!("--runs wants a number"),
+            },
+            name if BENCHMARKS.iter().any(|(known, _)| *known == name) => names.push(name.to_owned()),
+            other => bail!("unexpected argument {other}"),
+        }
     }
+    if names.is_empty() {
+        names = BENCHMARKS.map(|(name, _)| name.to_owned()).into();
+    }
+    Ok((runs, names))
 }
 
 #[cfg(test)]
@@ -161,12 +180,12 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_runs_is_read_strictly() {
+    fn arguments_are_read_strictly() {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(runs(&[]).unwrap(), RUNS);
-        assert_eq!(runs(&words("--runs 5")).unwrap(), 5);
-        for wrong in ["--runs 0", "--runs x", "--runs", "5"] {
-            assert!(runs(&words(wrong)).is_err(), "{wrong}");
+        assert_eq!(read(&[]).unwrap(), (RUNS, words("underlay interfaces foreign crowd")));
+        assert_eq!(read(&words("crowd --runs 5")).unwrap(), (5, words("crowd")));
+        for wrong in ["--runs 0", "--runs x", "--runs", "5", "crowds"] {
+            assert!(read(&words(wrong)).is_err(), "{wrong}");
         }
     }
 }
