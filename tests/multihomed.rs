@@ -1,7 +1,7 @@
 //! Pods with several interfaces, as their users see them: every address answers on the way on which it is asked.
 
 use anyhow::{Result, ensure};
-use coordinator_lab::{Check, Families, Lab, Overlay, Pod, difference, run, table};
+use coordinator_lab::{Check, Families, Lab, Overlay, Pod, difference, plugin, run, table};
 use serde_json::{Value, json};
 
 fn all_is_well(checks: &[Check<'_>]) -> Result<()> {
@@ -75,6 +75,16 @@ fn a_deleted_interface_leaves_the_others_working_whichever_it_is() {
             pod.detach(names[gone], &networks[gone], &lab.cluster())?;
             pod.forget(&networks[gone]);
             serves(lab, &pod)?;
+            for (address, _) in &networks[gone].addresses {
+                let ip = address.split('/').next().unwrap_or_default();
+                let left: Vec<String> = pod.host.snapshot()?.with(&format!("from {ip} ")).map(str::to_owned).collect();
+                assert_eq!(left, [""; 0], "rules of {} stay", names[gone]);
+            }
+            for at in (0..3).filter(|at| *at != gone) {
+                let mut configuration = networks[at].configuration("coordinator", &lab.cluster());
+                configuration["prevResult"] = pod.result(names[at]);
+                pod.call(&plugin()?, "CHECK", names[at], &configuration)?;
+            }
             for at in (0..3).filter(|at| *at != gone) {
                 pod.detach(names[at], &networks[at], &lab.cluster())?;
             }
