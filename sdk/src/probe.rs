@@ -1,6 +1,6 @@
 //! Questions to the wire and what came back.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,13 @@ pub enum Outcome {
     Silent,
 }
 
+impl Outcome {
+    /// True when it is what nobody hopes for: a conflict, or silence.
+    pub fn is_bad(self) -> bool {
+        matches!(self, Self::Conflict | Self::Silent)
+    }
+}
+
 /// The answer to a probe.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
@@ -73,4 +80,35 @@ pub struct Finding {
     pub outcome: Outcome,
     /// Who answered.
     pub mac: Option<Mac>,
+}
+
+impl Finding {
+    /// True when it answers this question, whatever is to follow from the answer.
+    pub fn answers(&self, probe: &Probe) -> bool {
+        let asked = &self.probe;
+        (asked.kind, &asked.device, asked.target) == (probe.kind, &probe.device, probe.target)
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Probe { device, target, retries, interval_ms, timeout_ms, .. } = &self.probe;
+        let name = &device.name;
+        match (self.outcome, self.mac) {
+            (Outcome::Free, _) => write!(f, "address {target} on {name} is free"),
+            (Outcome::Conflict, Some(mac)) => {
+                write!(f, "address {target} on {name} is used by another host, MAC {mac}")
+            }
+            (Outcome::Conflict, None) => {
+                write!(f, "address {target} on {name} is used by another host: duplicate address detection has failed")
+            }
+            (Outcome::Answered, Some(mac)) => write!(f, "gateway {target} answers on {name}, MAC {mac}"),
+            (Outcome::Answered, None) => write!(f, "gateway {target} answers on {name}"),
+            (Outcome::Silent, _) => write!(
+                f,
+                "gateway {target} does not answer on {name}: it was asked {retries} times, {interval_ms} ms apart, and \
+                 given {timeout_ms} ms"
+            ),
+        }
+    }
 }

@@ -34,6 +34,10 @@ pub(crate) enum Code {
     Limited = 51,
     /// A stage refused; nothing was changed.
     Refused = 100,
+    /// Another host uses an address of the Pod.
+    Conflict = 101,
+    /// A gateway of the Pod does not answer.
+    GatewaySilent = 102,
     /// The kernel refused a change; everything was undone.
     Kernel = 104,
     /// CHECK found that an attachment is not as it was made.
@@ -55,6 +59,8 @@ impl Code {
             Self::NotAvailable => 50,
             Self::Limited => 51,
             Self::Refused => 100,
+            Self::Conflict => 101,
+            Self::GatewaySilent => 102,
             Self::Kernel => 104,
             Self::Drift => 105,
             Self::Internal => 199,
@@ -149,6 +155,12 @@ impl From<AttachmentError> for CniError {
                 let code = if refusal.retry { Code::TryAgain } else { Code::Refused };
                 Self::new(code, message).details(refusal.hint.unwrap_or_default())
             }
+            AttachmentError::Run(error @ RunError::Found { .. }) => match error.conflicts().next() {
+                Some(_) => Self::new(Code::Conflict, message)
+                    .details("find the host with that MAC, or release the address so that the pod gets another one"),
+                None => Self::new(Code::GatewaySilent, message)
+                    .details("see whether the gateway lives and the network's VLAN is the right one"),
+            },
             AttachmentError::Run(RunError::Proposal(_)) => Self::new(Code::Refused, message),
             AttachmentError::Namespace(error) => error.into(),
             AttachmentError::Observe(_) | AttachmentError::Sockets(_) | AttachmentError::Netlink(_) => {

@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing here touches the kernel, reads a file or a clock, so a stage can
 //! be replayed on recorded facts and the same source can be compiled as a guest.
 
+mod detect;
 mod interface_routes;
 mod mac_prefix;
 mod mode;
@@ -18,6 +19,7 @@ mod veth;
 
 use coordinator_sdk::{Bound, DynStage, Stage};
 
+pub use detect::DetectStage;
 pub use interface_routes::InterfaceRoutesStage;
 pub use mac_prefix::MacPrefixStage;
 pub use mode::ModeStage;
@@ -31,7 +33,7 @@ pub use transmit_queue::TransmitQueueStage;
 pub use veth::{VethStage, node_veth_name};
 
 /// The deciding stages by the name after `native:`, in the order of the built-in pipeline.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     "mode",
     "mac-prefix",
     "transmit-queue",
@@ -43,6 +45,7 @@ pub const NAMES: [&str; 11] = [
     "policy-routes",
     "reply-mark",
     "sysctls",
+    "detect",
 ];
 
 /// The stage with this name, when there is one. None of them takes options yet.
@@ -65,6 +68,7 @@ pub fn by_name(name: &str) -> Option<Box<dyn DynStage>> {
         "policy-routes" => bound::<PolicyRoutesStage>(),
         "reply-mark" => bound::<ReplyMarkStage>(),
         "sysctls" => bound::<SysctlsStage>(),
+        "detect" => bound::<DetectStage>(),
         _ => return None,
     })
 }

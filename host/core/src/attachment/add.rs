@@ -160,7 +160,7 @@ impl Attempt<'_> {
             model,
             ..Facts::default()
         };
-        Ok(runner::run(&self.call.pipeline, facts)?.with_observed(observation.model.clone()))
+        Ok(runner::run(&self.call.pipeline, facts, &mut runner::Recorded)?.with_observed(observation.model.clone()))
     }
 
     /// Routes that an ADD of the container moved are wanted where it put them, as it put them: nobody else knows

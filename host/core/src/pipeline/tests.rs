@@ -3,8 +3,11 @@ use super::*;
 #[test]
 fn the_built_in_pipeline_holds_every_stage_in_order() {
     let pipeline = Pipeline::builtin().unwrap();
-    let names: Vec<_> = pipeline.stages.iter().map(|stage| stage.name.as_str()).collect();
-    assert_eq!(names, decide::NAMES);
+    let names: Vec<_> = pipeline.steps.iter().map(|step| step.name.as_str()).collect();
+    let (deciding, asking) = names.split_at(names.len() - 2);
+    assert_eq!(deciding, decide::NAMES);
+    assert_eq!(asking, ["probe", "findings"]);
+    assert_eq!(pipeline.announce.as_deref(), Some("announce"));
     assert!(pipeline.settings.is_empty());
 }
 
@@ -26,7 +29,7 @@ fn bad_pipelines_get_all_their_problems_with_line_and_column() {
         assert_eq!(found, expected, "{name}\n{found}");
         seen += 1;
     }
-    assert_eq!(seen, 4);
+    assert_eq!(seen, 5);
 }
 
 #[test]
