@@ -176,7 +176,7 @@ pub fn diff(before: &Model, after: &Model) -> Vec<Edit> {
         }
     }
     for address in &after.addresses {
-        if before.address(&address.device, address.prefix).is_none() {
+        if before.address(&address.device, address.prefix).is_none() || goes_down(before, after, address) {
             edits.push(Edit::AddAddress(address.clone()));
         }
     }
@@ -206,6 +206,12 @@ pub fn diff(before: &Model, after: &Model) -> Vec<Edit> {
     }
     edits.sort_by_key(Edit::rank);
     edits
+}
+
+/// A link that goes down loses its IPv6 addresses (tried), also those that it had before it was raised.
+fn goes_down(before: &Model, after: &Model, address: &Address) -> bool {
+    let is_up = |model: &Model| model.link(&address.device).map(|link| link.flags.up);
+    address.ip().is_ipv6() && is_up(before) == Some(true) && is_up(after) == Some(false)
 }
 
 fn link_edits(before: &Model, after: &Model, edits: &mut Vec<Edit>) {

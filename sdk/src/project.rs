@@ -157,7 +157,13 @@ impl Projection {
             }
             Change::SetLink(edit) => {
                 known_link(model, stage, &edit.device)?;
+                let was_up = model.link(&edit.device).is_some_and(|link| link.flags.up);
                 model.set_link(&edit);
+                if edit.up == Some(true) && !was_up {
+                    // Going down again, it would lose its IPv6 addresses.
+                    let kept = model.addresses_of(&edit.device).filter(|a| a.ip().is_ipv6() && !a.flags.dynamic);
+                    self.restored.extend(kept.map(|a| Key::Address(a.device.clone(), a.prefix)));
+                }
                 if edit.mac.is_some() {
                     // The kernel flushes the link's neighbours, the permanent ones too (tried).
                     let flushed = model.neighbours.iter().filter(|n| n.device == edit.device);

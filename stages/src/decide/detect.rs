@@ -33,8 +33,10 @@ impl Stage for DetectStage {
             decision.warn(format!("{} has no neighbours that could be asked: nothing is detected", link.device.name));
             return Ok(decision);
         }
-        let up = LinkEdit { up: Some(true), ..LinkEdit::of(link.device.clone()) };
-        decision.push(Change::SetLink(up), "an interface that is down hears nothing");
+        if !link.flags.up {
+            let up = LinkEdit { up: Some(true), ..LinkEdit::of(link.device.clone()) };
+            decision.push(Change::SetLink(up), "an interface that is down hears nothing");
+        }
         let mut probes = facts.probes.clone();
         for (kind, target) in wanted {
             // What an earlier stage asks about the same is its own choice.

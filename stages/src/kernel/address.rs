@@ -66,19 +66,23 @@ fn message(index: u32, prefix: IpNet) -> AddressMessage {
     message.header.family = if prefix.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     message.header.prefix_len = prefix.prefix_len();
     message.header.index = index;
-    let link_local = match prefix.addr() {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    message.header.scope = if link_local { AddressScope::Link } else { AddressScope::Universe };
+    message.header.scope = if is_link_local(prefix.addr()) { AddressScope::Link } else { AddressScope::Universe };
     message.attributes = vec![AddressAttribute::Local(prefix.addr()), AddressAttribute::Address(prefix.addr())];
     message
 }
 
-/// Adds an address, without duplicate address detection: our links are point to point.
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+/// Adds an address. A link-local one is for a link of ours, which is point to point: nobody else can have it, and
+/// there is nothing to detect.
 pub fn add(index: u32, prefix: IpNet) -> Request {
     let mut message = message(index, prefix);
-    if prefix.addr().is_ipv6() {
+    if prefix.addr().is_ipv6() && is_link_local(prefix.addr()) {
         message.attributes.push(AddressAttribute::Flags(KernelFlags::Nodad));
     }
     Request { message: RouteNetlinkMessage::NewAddress(message), flags: NLM_F_CREATE | NLM_F_EXCL }

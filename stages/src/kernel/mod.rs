@@ -1,7 +1,7 @@
-//! The only code that speaks to the kernel: namespaces, netlink, nftables, sysctl, files beneath a
-//! directory.
+//! The only code that speaks to the kernel: namespaces, netlink, nftables, sysctl, frames, files beneath
+//! a directory.
 //!
-//! Architecture invariant: rtnetlink, netlink-packet-* and nix appear nowhere else, and nothing here
+//! Architecture invariant: rtnetlink, netlink-packet-*, nix and socket2 appear nowhere else, and nothing here
 //! knows a stage, a setting or a policy. What leaves this room are the SDK's values.
 
 pub mod address;
@@ -11,6 +11,7 @@ pub mod namespace;
 pub mod neighbour;
 pub mod netlink;
 pub mod nftables;
+pub mod packet;
 pub mod route;
 pub mod rule;
 pub mod sysctl;
