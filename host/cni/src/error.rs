@@ -174,7 +174,10 @@ impl From<AttachmentError> for CniError {
             AttachmentError::NotAttached { .. } => {
                 Self::new(Code::Drift, message).details("an ADD of the attachment must come first")
             }
-            AttachmentError::Unsteady(_) => Self::new(Code::TryAgain, message),
+            AttachmentError::Packets { .. } => Self::new(Code::Io, message),
+            AttachmentError::Unsteady(_) | AttachmentError::Changed | AttachmentError::Overtaken => {
+                Self::new(Code::TryAgain, message)
+            }
             AttachmentError::Apply { .. } => {
                 Self::new(Code::Kernel, message).details("nothing was changed: pod and node are as they were")
             }

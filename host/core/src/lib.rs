@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attachment;
+pub mod conflict_report;
 pub mod log_file;
 pub mod node_defaults;
 pub mod pipeline;

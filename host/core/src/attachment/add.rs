@@ -7,6 +7,7 @@ use coordinator_sdk::{
     Side, VethPair,
 };
 use coordinator_stages::{
+    announce::announce,
     apply::{self, Fault, Manner, PodSide, Target},
     decide::node_veth_name,
     kernel::namespace::{Inside, NamespaceError},
@@ -17,9 +18,11 @@ use tracing::{debug, warn};
 
 use super::{
     AddCall, Added, AttachmentError,
+    asking::{Asked, Asking},
     release::{self, Reason},
 };
 use crate::{
+    conflict_report::ConflictReport,
     record::{ContainerLock, NamespaceIdentity, Record, Share, State, Store},
     runner,
 };
@@ -45,23 +48,13 @@ pub fn add_with_fault(call: &AddCall, fault: Option<Fault>) -> Result<Added, Att
         return Err(NamespaceError::NotANamespace { path: call.namespace.path().to_owned() }.into());
     }
     let store = Store::open(&call.places.state)?;
-    let lock = store.lock_container(&call.request.container, PATIENCE)?;
-    let records = settle_old_records(call, &store, &lock)?;
-    let (own, others): (Vec<Record>, Vec<Record>) =
-        records.into_iter().partition(|record| record.interface == call.request.interface);
-    let attempt = Attempt { call, store: &store, lock: &lock, own: own.into_iter().next(), others };
-    call.namespace.enter(|pod| match attempt.run(pod, &mut node, Depth::Lookup, fault) {
-        Err(AttachmentError::Apply { failure, .. }) if failure.is_stale() => {
-            debug!(%failure, "Observing again.");
-            match attempt.run(pod, &mut node, Depth::List, None) {
-                Err(AttachmentError::Apply { failure, .. }) if failure.is_stale() => {
-                    Err(AttachmentError::Unsteady(failure))
-                }
-                result => result,
-            }
-        }
-        result => result,
-    })?
+    let outcome = Attempt::begin(call, &store)?.run(&mut node, fault);
+    if let Err(AttachmentError::Run(error)) = &outcome
+        && let Some(report) = ConflictReport::new(&call.request, error.conflicts())
+    {
+        report.send(&call.places.agent);
+    }
+    outcome
 }
 
 /// Cleans up after calls that were killed and after a namespace that is no more; returns the others.
@@ -84,24 +77,81 @@ fn settle_old_records(call: &AddCall, store: &Store, lock: &ContainerLock<'_>) -
 struct Attempt<'a> {
     call: &'a AddCall,
     store: &'a Store,
-    lock: &'a ContainerLock<'a>,
+    lock: ContainerLock<'a>,
     own: Option<Record>,
     others: Vec<Record>,
+    asked: Asked,
 }
 
-impl Attempt<'_> {
-    fn run(
-        &self,
+impl<'a> Attempt<'a> {
+    /// Takes the container's lock and reads its records.
+    fn begin(call: &'a AddCall, store: &'a Store) -> Result<Self, AttachmentError> {
+        let lock = store.lock_container(&call.request.container, PATIENCE)?;
+        let mut attempt = Self { call, store, lock, own: None, others: Vec::new(), asked: Asked::default() };
+        attempt.read_records()?;
+        Ok(attempt)
+    }
+
+    fn read_records(&mut self) -> Result<(), AttachmentError> {
+        let records = settle_old_records(self.call, self.store, &self.lock)?;
+        let (own, others): (Vec<Record>, Vec<Record>) =
+            records.into_iter().partition(|record| record.interface == self.call.request.interface);
+        (self.own, self.others) = (own.into_iter().next(), others);
+        Ok(())
+    }
+
+    /// Runs to the end, and gives back what was raised for asking when that is a bad one.
+    fn run(mut self, node: &mut NodeSockets, fault: Option<Fault>) -> Result<Added, AttachmentError> {
+        let namespace = &self.call.namespace;
+        let mut outcome = namespace.enter(|pod| self.run_in(pod, node, fault))?;
+        if matches!(outcome, Err(AttachmentError::Changed)) {
+            debug!("Other attachments of the pod changed: beginning anew.");
+            outcome = self.read_records().and_then(|()| namespace.enter(|pod| self.run_in(pod, node, None))?);
+        }
+        let Err(first) = outcome else { return outcome };
+        if matches!(first, AttachmentError::Undo { .. }) || !self.lock.is_held() {
+            return Err(first);
+        }
+        match self.asked.give_back(self.call, self.store, &self.lock) {
+            Ok(()) => Err(first),
+            Err(AttachmentError::Remaining(rest)) => Err(AttachmentError::Undo { first: Box::new(first), rest }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn run_in(
+        &mut self,
+        pod: &Inside<'_>,
+        node: &mut NodeSockets,
+        fault: Option<Fault>,
+    ) -> Result<Added, AttachmentError> {
+        match self.run_once(pod, node, Depth::Lookup, fault) {
+            Err(AttachmentError::Apply { failure, .. }) if failure.is_stale() => {
+                debug!(%failure, "Observing again.");
+                match self.run_once(pod, node, Depth::List, None) {
+                    Err(AttachmentError::Apply { failure, .. }) if failure.is_stale() => {
+                        Err(AttachmentError::Unsteady(failure))
+                    }
+                    result => result,
+                }
+            }
+            result => result,
+        }
+    }
+
+    fn run_once(
+        &mut self,
         pod: &Inside<'_>,
         node: &mut NodeSockets,
         depth: Depth,
         fault: Option<Fault>,
     ) -> Result<Added, AttachmentError> {
         let mut observation = self.observe(pod, node, depth)?;
-        let mut projection = self.decide(&mut observation)?;
+        let mut projection = self.decide(pod, node, &mut observation)?;
         let touched = projection.touched();
         if let Some(own) = &self.own {
-            let mut given_up = own.after.own_keys();
+            let raised = own.raised();
+            let mut given_up: BTreeSet<Key> = own.after.own_keys().difference(&raised).cloned().collect();
             given_up.retain(|key| !touched.contains(key) && !self.is_claimed_by_others(key));
             projection.release(&own.before, &given_up);
         }
@@ -114,11 +164,18 @@ impl Attempt<'_> {
             self.lock.intend(&record)?;
         }
         let raw_routes = &observation.raw_routes;
-        let pod = Some(PodSide { inside: pod, sockets: &mut observation.pod });
-        let mut target = Target { pod, node: &mut node.route, raw_routes };
+        let side = Some(PodSide { inside: pod, sockets: &mut observation.pod });
+        let mut target = Target { pod: side, node: &mut node.route, raw_routes };
         self.apply(&mut target, &projection, &record, &touched, fault)?;
         self.lock.commit(&record)?;
-        Ok(self.added(&projection))
+        let mut added = self.added(&projection);
+        let index = observation.pod.route.names.index(self.call.request.interface.as_str());
+        if let (Some(stage), Some(index)) = (&self.call.pipeline.announce, index)
+            && let Err(error) = announce(pod, index, projection.facts())
+        {
+            added.warnings.push(format!("{stage}: {error}"));
+        }
+        Ok(added)
     }
 
     fn observe(&self, pod: &Inside<'_>, node: &mut NodeSockets, depth: Depth) -> Result<Observation, AttachmentError> {
@@ -138,7 +195,12 @@ impl Attempt<'_> {
         Ok(observe(pod, node, &question)?)
     }
 
-    fn decide(&self, observation: &mut Observation) -> Result<Projection, AttachmentError> {
+    fn decide(
+        &mut self,
+        pod: &Inside<'_>,
+        node: &mut NodeSockets,
+        observation: &mut Observation,
+    ) -> Result<Projection, AttachmentError> {
         // Where somebody flushed the rules, the record still knows the interface's table.
         let attached = Device::pod(self.call.request.interface.as_str());
         if let Some(link) = observation.model.links.iter_mut().find(|link| link.device == attached) {
@@ -160,7 +222,16 @@ impl Attempt<'_> {
             model,
             ..Facts::default()
         };
-        Ok(runner::run(&self.call.pipeline, facts, &mut runner::Recorded)?.with_observed(observation.model.clone()))
+        let mut wire = Asking {
+            call: self.call,
+            lock: &mut self.lock,
+            own: self.own.as_ref(),
+            asked: &mut self.asked,
+            pod,
+            sockets: &mut observation.pod,
+            node,
+        };
+        Ok(runner::run(&self.call.pipeline, facts, &mut wire)?.with_observed(observation.model.clone()))
     }
 
     /// Routes that an ADD of the container moved are wanted where it put them, as it put them: nobody else knows
@@ -215,6 +286,10 @@ impl Attempt<'_> {
             let lost: BTreeSet<Key> = own.lost().map(Key::of_route).filter(|key| !touched.contains(key)).collect();
             before.extend(own.before.restricted(&lost));
             keys.extend(lost);
+            // What it raised stays so as long as the attachment does.
+            let raised: BTreeSet<Key> = own.raised().difference(touched).cloned().collect();
+            before.extend(own.before.restricted(&raised));
+            keys.extend(raised);
         }
         let request = &self.call.request;
         let (device, inode) = self.call.namespace.identity();
@@ -258,7 +333,7 @@ impl Attempt<'_> {
         let now = &projection.facts().model;
         let mut wanted = now.clone();
         wanted.restore(projection.observed(), &undone);
-        let rest = release::bring_back((self.store, self.lock), record, now, &wanted, target)?;
+        let rest = release::bring_back((self.store, &self.lock), record, now, &wanted, target)?;
         if !rest.is_empty() {
             return Err(AttachmentError::Undo { first: Box::new(first), rest });
         }

@@ -5,6 +5,7 @@
 //! for the next call to clean up. Nothing here knows the CNI protocol.
 
 mod add;
+mod asking;
 mod check;
 mod collect;
 mod delete;
@@ -20,7 +21,11 @@ pub use coordinator_stages::{
     kernel::namespace::{Namespace, NamespaceError},
     observe::ResultAddress,
 };
-use coordinator_stages::{kernel::netlink::NetlinkError, observe::ObserveError, sockets::SocketError};
+use coordinator_stages::{
+    kernel::{netlink::NetlinkError, packet::PacketError},
+    observe::ObserveError,
+    sockets::SocketError,
+};
 
 pub use add::{add, add_with_fault};
 pub use check::{CheckCall, check};
@@ -28,18 +33,20 @@ pub use collect::{CollectCall, collect};
 pub use delete::delete;
 pub use ready::ready;
 
-use crate::{pipeline::Pipeline, record::StoreError, runner::RunError};
+use crate::{conflict_report, pipeline::Pipeline, record::StoreError, runner::RunError};
 
 /// Where the plugin keeps its records.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// The directory of records and locks.
     pub state: PathBuf,
+    /// The socket of our agent, which is told of conflicts when it is there.
+    pub agent: PathBuf,
 }
 
 impl Default for Places {
     fn default() -> Self {
-        Self { state: PathBuf::from("/run/coordinator") }
+        Self { state: PathBuf::from("/run/coordinator"), agent: PathBuf::from(conflict_report::SOCKET) }
     }
 }
 
@@ -112,6 +119,20 @@ pub enum AttachmentError {
     /// The kernel's state changed twice while the attachment was made; everything was undone.
     #[error("the network changed while it was being set up: {0}")]
     Unsteady(Failure),
+    /// Other calls changed the container's attachments whenever the wire was asked; everything was undone.
+    #[error("other calls changed the pod's attachments while this one asked the wire")]
+    Changed,
+    /// The attachment was deleted before it was made.
+    #[error("the attachment was deleted while its addresses were being looked for on the wire")]
+    Overtaken,
+    /// The wire cannot be asked; nothing was changed.
+    #[error("stage probe cannot ask on {interface}")]
+    Packets {
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: PacketError,
+    },
     /// There is no record of the attachment.
     #[error("no attachment of interface {interface} is recorded for this container and namespace")]
     NotAttached {

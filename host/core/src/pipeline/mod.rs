@@ -13,8 +13,8 @@ use coordinator_sdk::DynStage;
 use coordinator_stages::decide;
 use serde_json::{Map, Value};
 
-pub use document::Problem;
 use document::Document;
+pub use document::Problem;
 
 use crate::settings::{RootFileError, nearest, read_root_file};
 

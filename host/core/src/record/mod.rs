@@ -7,9 +7,9 @@
 
 mod store;
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
-use coordinator_sdk::{ContainerId, InterfaceName, KnownRoute, Model, PROTOCOL, Plan};
+use coordinator_sdk::{ContainerId, Device, InterfaceName, Key, KnownRoute, Model, PROTOCOL, Plan};
 use serde::{Deserialize, Serialize};
 
 pub use coordinator_stages::kernel::directory::Share;
@@ -86,6 +86,19 @@ impl Record {
     pub fn lost(&self) -> impl Iterator<Item = &KnownRoute> {
         let stays = |known: &KnownRoute| self.after.routes.iter().any(|after| after.same(known));
         self.before.routes.iter().filter(move |known| known.protocol != PROTOCOL && !stays(known))
+    }
+
+    /// Links that the attachment raised, and what they would lose with the attachment's end.
+    pub fn raised(&self) -> BTreeSet<Key> {
+        let is_up = |model: &Model, device| model.link(device).map(|link| link.flags.up);
+        let links = self.after.links.iter().map(|link| &link.device);
+        let raised = links.filter(|it| is_up(&self.before, it) == Some(false) && is_up(&self.after, it) == Some(true));
+        let keys = |device: &Device| {
+            let addresses = self.before.addresses_of(device);
+            let addresses: Vec<Key> = addresses.map(|it| Key::Address(it.device.clone(), it.prefix)).collect();
+            addresses.into_iter().chain([Key::Link(device.clone())])
+        };
+        raised.flat_map(keys).collect()
     }
 
     /// What is wrong with a record that was read; nothing when it can be acted on.

@@ -52,7 +52,8 @@ pub struct ContainerLock<'s> {
     store: &'s Store,
     container: ContainerId,
     directory: Directory,
-    _lock: Lock,
+    /// None while the lock is let go of.
+    lock: Option<Lock>,
 }
 
 impl Store {
@@ -74,7 +75,7 @@ impl Store {
             let lock = directory.lock(Share::Exclusive, patience)?;
             // The call that held it before may have removed the directory: it is made again then.
             if directory.still_exists() {
-                return Ok(ContainerLock { store: self, container: container.clone(), directory, _lock: lock });
+                return Ok(ContainerLock { store: self, container: container.clone(), directory, lock: Some(lock) });
             }
         }
     }
@@ -190,6 +191,22 @@ impl ContainerLock<'_> {
         Ok(self.directory.rename(&from, &to)?)
     }
 
+    /// Lets go of the lock while `work` runs, and takes it again: the records may be others then.
+    ///
+    /// # Errors
+    /// Another call holds it for longer than `patience`: it is not held any more.
+    pub fn released<T>(&mut self, patience: Duration, work: impl FnOnce() -> T) -> Result<T, StoreError> {
+        self.lock = None;
+        let result = work();
+        *self = self.store.lock_container(&self.container, patience)?;
+        Ok(result)
+    }
+
+    /// False after [`ContainerLock::released`] could not take the lock again.
+    pub fn is_held(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// Removes a record; the attachment's other one stays.
     ///
     /// # Errors
@@ -201,6 +218,9 @@ impl ContainerLock<'_> {
 
 impl Drop for ContainerLock<'_> {
     fn drop(&mut self) {
+        if self.lock.is_none() {
+            return;
+        }
         // Under the lock still, so that nobody is between its opening and its first file.
         self.store.directory.remove_empty(self.container.as_str());
     }
@@ -360,5 +380,24 @@ mod tests {
             waiting.join().unwrap()
         });
         assert!(patient);
+    }
+
+    #[test]
+    fn a_lock_that_is_let_go_of_is_another_calls_meanwhile() {
+        let (_directory, store) = store();
+        let mut lock = store.lock_container(&id("c1"), PATIENCE).unwrap();
+        lock.released(PATIENCE, || {
+            let other = store.lock_container(&id("c1"), PATIENCE).unwrap();
+            other.intend(&record("c1", "net1")).unwrap();
+        })
+        .unwrap();
+        assert!(lock.is_held());
+        assert_eq!(lock.records().unwrap(), [record("c1", "net1")]);
+        assert!(store.lock_container(&id("c1"), PATIENCE).unwrap_err().is_locked());
+        let kept = std::cell::RefCell::new(None);
+        let lost = lock.released(PATIENCE, || *kept.borrow_mut() = store.lock_container(&id("c1"), PATIENCE).ok());
+        assert!(lost.unwrap_err().is_locked() && !lock.is_held());
+        drop(lock);
+        assert_eq!(store.containers().unwrap().count(), 1, "whoever holds the lock now removes the directory");
     }
 }
