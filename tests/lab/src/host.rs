@@ -101,6 +101,11 @@ impl Host {
         self.enter(|| command(program, arguments, ""))?.with_context(|| format!("on {}", self.name))
     }
 
+    /// As [`Host::run`], with something on the program's standard input.
+    pub fn run_with(&self, program: &str, arguments: &[&str], input: &str) -> Result<String> {
+        self.enter(|| command(program, arguments, input))?.with_context(|| format!("on {}", self.name))
+    }
+
     /// Sets a kernel parameter by its path below `/proc/sys`.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         let path = format!("/proc/sys/{key}");

@@ -21,6 +21,7 @@
 mod advertise;
 mod command;
 mod host;
+mod lan;
 mod node;
 mod overlay;
 mod pod;
@@ -30,8 +31,9 @@ mod traffic;
 
 pub use command::{command, plugin};
 pub use host::Host;
+pub use lan::{Capture, most_in_a_second};
 pub use node::{Families, Lab, run, tell};
 pub use overlay::Overlay;
-pub use pod::{Network, PluginError, Pod};
+pub use pod::{Call, Network, PluginError, Pod};
 pub use snapshot::{Snapshot, difference};
 pub use traffic::{Check, Outcome, table};

@@ -2,15 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fmt,
     io::Write as _,
     net::IpAddr,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
 
 use crate::{command::plugin, host::Host};
@@ -64,6 +65,44 @@ impl fmt::Display for PluginError {
 }
 
 impl std::error::Error for PluginError {}
+
+/// A plugin that runs.
+#[derive(Debug)]
+pub struct Call {
+    child: Child,
+    what: String,
+}
+
+impl Call {
+    /// Kills it.
+    ///
+    /// # Errors
+    /// It has ended by itself.
+    pub fn kill(mut self) -> Result<()> {
+        ensure!(self.child.try_wait()?.is_none(), "{} has ended", self.what);
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits for its end; what it said.
+    ///
+    /// # Errors
+    /// As [`Pod::attach`].
+    pub fn end(self) -> Result<Value> {
+        let output = self.child.wait_with_output()?;
+        let result = match output.stdout.as_slice() {
+            [] => Value::Null,
+            text => serde_json::from_slice(text)
+                .map_err(|_| anyhow!("{} says {}", self.what, String::from_utf8_lossy(text)))?,
+        };
+        if output.status.success() {
+            return Ok(result);
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(anyhow::Error::new(PluginError(result)).context(format!("{}: {said}", self.what)))
+    }
+}
 
 impl Pod {
     /// True for an address that an overlay gave: nobody outside of the cluster knows a way to it.
@@ -154,35 +193,66 @@ impl Pod {
         self.call(Path::new(&plugin), "DEL", interface, &macvlan(network)).map(drop)
     }
 
+    /// Makes an interface by hand, in a namespace other than the story's too, of a kind such as `ipvlan mode l2`; the
+    /// result of a plugin that would have made it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn make_interface(&self, node: &Host, kind: &str, interface: &str, network: &Network) -> Result<Value> {
+        let (name, parent) = (&self.host.name, &network.parent);
+        node.ip(&[&format!("link add link {parent} name {interface} netns {name} type {kind}")])?;
+        let is_v6 = |address: &str| address.contains(':');
+        let mut lines = vec![format!("link set {interface} up")];
+        for (address, gateway) in &network.addresses {
+            lines.push(format!("address add {address} dev {interface}{}", if is_v6(address) { " nodad" } else { "" }));
+            if network.has_routes {
+                lines.push(format!("{}route add default via {gateway}", if is_v6(gateway) { "-6 " } else { "" }));
+            }
+            locked(&self.addresses).push(address.split('/').next().unwrap_or_default().parse()?);
+        }
+        self.host.ip(&lines.iter().map(String::as_str).collect::<Vec<_>>())?;
+        self.host.await_carrier(interface)?;
+        self.host.serve()?;
+        let ips = network.addresses.iter();
+        let ips = ips.map(|(address, gateway)| json!({"interface": 0, "address": address, "gateway": gateway}));
+        let sandbox = self.host.path();
+        Ok(json!({
+            "cniVersion": "1.0.0",
+            "interfaces": [{"name": interface, "mac": self.host.mac(interface)?, "sandbox": sandbox}],
+            "ips": ips.collect::<Vec<_>>(),
+        }))
+    }
+
     /// Executes a plugin as a runtime does.
     ///
     /// # Errors
     /// As [`Pod::attach`].
     pub fn call(&self, plugin: &Path, command: &str, interface: &str, configuration: &Value) -> Result<Value> {
-        let mut child = Command::new(plugin)
-            .env_clear()
-            .envs(self.environment(command, interface))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {}", plugin.display()))?;
-        child
-            .stdin
-            .take()
-            .context("the child has a standard input")?
-            .write_all(configuration.to_string().as_bytes())?;
-        let output = child.wait_with_output()?;
-        let result = match output.stdout.as_slice() {
-            [] => Value::Null,
-            text => serde_json::from_slice(text)
-                .map_err(|_| anyhow!("{} says {}", plugin.display(), String::from_utf8_lossy(text)))?,
-        };
-        if output.status.success() {
-            return Ok(result);
-        }
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        Err(anyhow::Error::new(PluginError(result)).context(format!("{command} {interface}: {said}")))
+        let environment = self.environment(command, interface);
+        begin(&mut Command::new(plugin), &environment, configuration)?.end()
+    }
+
+    /// Begins the ADD of the plugin under test on a node, behind the words of a program that executes another one.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn begin_add(
+        &self,
+        node: &Host,
+        wrapper: &[&str],
+        interface: &str,
+        network: &Network,
+        settings: &Value,
+        prev_result: &Value,
+    ) -> Result<Call> {
+        let mut configuration = network.configuration("coordinator", settings);
+        configuration["prevResult"] = prev_result.clone();
+        let plugin = plugin()?;
+        let mut words = wrapper.iter().map(OsStr::new).chain([plugin.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        let environment = self.environment("ADD", interface);
+        node.enter(|| begin(&mut command, &environment, &configuration))?
     }
 
     /// The environment in which a runtime executes a plugin.
@@ -212,6 +282,23 @@ impl Pod {
 /// A test that failed in another thread is no reason to fail here.
 fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn begin(program: &mut Command, environment: &[(&'static str, String)], configuration: &Value) -> Result<Call> {
+    let shown = environment.iter().filter(|(name, _)| ["CNI_COMMAND", "CNI_IFNAME"].contains(name));
+    let shown: Vec<&str> = shown.map(|(_, value)| value.as_str()).collect();
+    let what = format!("{} {}", program.get_program().display(), shown.join(" "));
+    let mut child = program
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {what}"))?;
+    let mut input = child.stdin.take().context("the child has a standard input")?;
+    input.write_all(configuration.to_string().as_bytes())?;
+    Ok(Call { child, what })
 }
 
 fn macvlan(network: &Network) -> Value {

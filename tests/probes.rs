@@ -1,0 +1,503 @@
+//! Asking the wire: what a Pod's user, and everybody else on the LAN, sees of conflicts, gateways and announcements.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixListener,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use coordinator_core::{
+    attachment::{self, AddCall, AttachmentError, Namespace, Places, ResultAddress},
+    conflict_report::{self, ConflictReport},
+    pipeline::{Phase, Pipeline, Step},
+    settings::{Layers, resolve},
+};
+use coordinator_lab::{Families, Host, Lab, Network, PluginError, Pod, difference, run};
+use coordinator_sdk::{Bound, Change, Decision, Facts, OnFinding, Outcome, Probe, ProbeKind, Refusal, Request, Stage};
+use serde_json::{Value, json};
+
+/// Longer than anything on the lab's LANs takes.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The addresses of the Pods of these stories.
+const POD: [&str; 2] = ["10.6.2.20", "fd00:10:6::2:14"];
+
+/// Settings that ask for everything.
+fn asking(lab: &Lab, more: Value) -> Value {
+    let mut settings = lab.cluster();
+    settings["detectIPConflict"] = json!(true);
+    settings["detectGateway"] = json!(true);
+    for (key, value) in more.as_object().into_iter().flatten() {
+        settings[key] = value.clone();
+    }
+    settings
+}
+
+/// The error object with which the plugin refuses.
+fn refusal(outcome: anyhow::Result<Value>) -> Value {
+    match outcome {
+        Ok(result) => panic!("the ADD is not refused: {result}"),
+        Err(error) => match error.downcast_ref::<PluginError>() {
+            Some(PluginError(error)) => error.clone(),
+            None => panic!("{error:?}"),
+        },
+    }
+}
+
+/// The neighbour tables of hosts, without the ages of their entries.
+fn neighbours(hosts: &[&Host]) -> anyhow::Result<Vec<String>> {
+    let mut all = Vec::new();
+    for host in hosts {
+        let table = host.run("ip", &["neighbour", "show", "nud", "all"])?;
+        let mut lines: Vec<String> = table
+            .lines()
+            .filter(|line| line.contains("lladdr") && !line.contains("PERMANENT") && !line.contains("NOARP"))
+            .map(|line| format!("{}: {}", host.name, line.rsplit_once(' ').map_or(line, |(entry, _)| entry)))
+            .collect();
+        lines.sort();
+        all.extend(lines);
+    }
+    Ok(all)
+}
+
+#[test]
+fn all_is_well_when_all_is_well() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        pod.attach("eth0", &lab.underlay(20, Families::Dual), &asking(lab, json!({})))?;
+        lab.expose(&pod)?;
+        for check in lab.checks(&pod) {
+            let outcome = check.run()?;
+            assert!(outcome.is_well(), "{}: {outcome:?}", check.name());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_address_that_another_host_uses_is_refused_and_nothing_is_changed_anywhere() {
+    run(|lab| {
+        for (at, families) in [Families::V4, Families::V6, Families::Dual].into_iter().enumerate() {
+            let taken: Vec<String> = match families {
+                Families::V4 => vec![format!("{}/16", POD[0])],
+                Families::V6 => vec![format!("{}/64", POD[1])],
+                Families::Dual => vec![format!("{}/16", POD[0]), format!("{}/64", POD[1])],
+            };
+            let taken: Vec<&str> = taken.iter().map(String::as_str).collect();
+            let other = lab.neighbour(&format!("other{at}"), 1, &taken)?;
+            let third = lab.neighbour(&format!("third{at}"), 1, &["10.6.2.77/16", "fd00:10:6::77/64"])?;
+            let pod = lab.pod(&format!("p{at}"))?;
+            let network = lab.underlay(20, Families::Dual);
+            let result = pod.attach_without_us("eth0", &network)?;
+            // Who has it is remembered, though the macvlan plugin tells everybody that its Pod has.
+            let mac = other.mac("eth0")?;
+            for ip in &taken {
+                let ip = ip.split('/').next().unwrap_or_default();
+                third.ip(&[&format!("neighbour replace {ip} lladdr {mac} dev eth0 nud reachable")])?;
+            }
+            let hosts = [&lab.router, &other, &third, &lab.outside];
+            let before = (lab.node.snapshot()?, pod.host.snapshot()?, neighbours(&hosts)?);
+
+            let error = refusal(pod.add("eth0", &network, &asking(lab, json!({})), &result));
+            assert_eq!(error["code"], 101, "{error}");
+            let message = error["msg"].as_str().unwrap_or_default();
+            for ip in &taken {
+                let ip = ip.split('/').next().unwrap_or_default();
+                let expected = format!("address {ip} on eth0 is used by another host, MAC {mac}");
+                assert!(message.contains(&expected), "{message}");
+            }
+            assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
+            assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
+            assert_eq!(neighbours(&hosts)?, before.2);
+            assert!(!std::path::Path::new("/run/coordinator").join(&pod.container).exists());
+            let remembered = before.2.iter().filter(|line| line.contains("third") && line.contains(&mac));
+            assert_eq!(remembered.count(), taken.len(), "{:?}", before.2);
+            pod.host.ip(&["link set eth0 down"])?;
+            other.ip(&["link set eth0 down"])?;
+        }
+        Ok(())
+    });
+}
+
+/// The link-local address goes, and no new one comes: nothing waits for one.
+fn without_link_local(pod: &Pod) -> anyhow::Result<()> {
+    pod.host.ip(&["link set eth0 addrgenmode none", "-6 address flush dev eth0 scope link"])
+}
+
+#[test]
+fn two_pods_that_race_on_two_nodes_do_not_both_win() {
+    run(|lab| {
+        let second_node = lab.neighbour("node2", 1, &["10.6.1.11/16", "fd00:10:6::111/64"])?;
+        let first_node = &lab.node;
+        for families in [Families::V4, Families::V6] {
+            let name = |number| format!("p{number}{}", if families == Families::V4 { "v4" } else { "v6" });
+            let (first, second) = (lab.pod(&name(1))?, lab.pod(&name(2))?);
+            let near = Network { parent: "ens1".to_owned(), ..lab.underlay(20, families) };
+            let far = Network { parent: "eth0".to_owned(), ..near.clone() };
+            let results = [
+                first.make_interface(first_node, "macvlan mode bridge", "eth0", &near)?,
+                second.make_interface(&second_node, "macvlan mode bridge", "eth0", &far)?,
+            ];
+            // Neither kernel answers for its address: all that either can notice is that the other one asks, too.
+            for pod in [&first, &second] {
+                pod.host.sysctl("net/ipv4/conf/eth0/arp_ignore", "8")?;
+                let quiet = "table ip6 quiet { chain out { type filter hook output priority 0; \
+                             icmpv6 type nd-neighbor-advert drop; }; }";
+                pod.host.run_with("nft", &["-f", "-"], quiet)?;
+            }
+            let mut settings = lab.cluster();
+            settings["detectIPConflict"] = json!(true);
+            // Longer than the two may begin apart.
+            settings["detectOptions"] = json!({"retries": 20, "interval": "50ms"});
+            let calls = [
+                first.begin_add(first_node, &[], "eth0", &near, &settings, &results[0])?,
+                second.begin_add(&second_node, &[], "eth0", &far, &settings, &results[1])?,
+            ];
+            let outcomes = calls.map(|call| call.end());
+            let mut refused = 0;
+            // Whoever hears the other one stops asking, so the other one may have it.
+            for ((node, pod), outcome) in [(first_node, &first), (&second_node, &second)].into_iter().zip(outcomes) {
+                let has_pair = node.run("ip", &["link"])?.contains(&format!(": veth{}", pod.host.name));
+                assert_eq!(has_pair, outcome.is_ok());
+                if outcome.is_err() {
+                    refused += 1;
+                    assert_eq!(refusal(outcome)["code"], 101);
+                }
+                pod.host.ip(&["link del eth0"])?;
+            }
+            assert!(refused > 0, "both have it");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_gateway_that_is_dead_is_refused_in_each_family() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let network = lab.underlay(20, Families::Dual);
+        let result = pod.attach_without_us("eth0", &network)?;
+        let before = (lab.node.snapshot()?, pod.host.snapshot()?);
+        let gateways = ["10.6.0.1", "fd00:10:6::1"];
+        for (dead, alive) in [(0, 1), (1, 0)] {
+            let prefix = ["16", "64"][dead];
+            lab.router.ip(&[&format!("address del {}/{prefix} dev lan1", gateways[dead])])?;
+            let error = refusal(pod.add("eth0", &network, &asking(lab, json!({})), &result));
+            assert_eq!(error["code"], 102, "{error}");
+            let message = error["msg"].as_str().unwrap_or_default();
+            assert!(message.contains(&format!("gateway {} does not answer on eth0", gateways[dead])), "{message}");
+            assert!(!message.contains(gateways[alive]), "{message}");
+            assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
+            assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
+            let nodad = ["", " nodad"][dead];
+            lab.router.ip(&[&format!("address add {}/{prefix} dev lan1{nodad}", gateways[dead])])?;
+        }
+        pod.add("eth0", &network, &asking(lab, json!({})), &result)?;
+        Ok(())
+    });
+}
+
+/// A gateway that answers nobody without an address is asked with the Pod's, when that is free.
+#[test]
+fn a_gateway_that_ignores_askers_without_an_address_is_found() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let network = lab.underlay(20, Families::V4);
+        let result = pod.attach_without_us("eth0", &network)?;
+        let deaf = "table arp deaf { chain in { type filter hook input priority 0; arp saddr ip 0.0.0.0 drop; }; }";
+        lab.router.run_with("nft", &["-f", "-"], deaf)?;
+        let mut settings = asking(lab, json!({}));
+        pod.add("eth0", &network, &settings, &result)?;
+        pod.del("eth0", &network, &settings)?;
+        // Without a check of the address nobody knows whether it may be used to ask.
+        settings["detectIPConflict"] = json!(false);
+        assert_eq!(refusal(pod.add("eth0", &network, &settings, &result))["code"], 102);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_tentative_address_is_checked_without_waiting_for_a_link_local_one() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let network = lab.underlay(20, Families::V6);
+        let result = pod.attach_without_us("eth0", &network)?;
+        pod.host.sysctl("net/ipv6/conf/eth0/accept_dad", "1")?;
+        // Detection takes longer than this test.
+        pod.host.sysctl("net/ipv6/conf/eth0/dad_transmits", "100")?;
+        without_link_local(&pod)?;
+        pod.host.ip(&["-6 address del fd00:10:6::2:14/64 dev eth0", "-6 address add fd00:10:6::2:14/64 dev eth0"])?;
+        pod.host.ip(&["-6 route replace default via fd00:10:6::1 dev eth0"])?;
+        let is_tentative = || -> anyhow::Result<bool> {
+            Ok(pod.host.run("ip", &["-6", "address", "show", "dev", "eth0"])?.contains("tentative"))
+        };
+        assert!(is_tentative()?);
+        let capture = pod.host.capture("eth0", "icmp6")?;
+        let begun = Instant::now();
+        pod.add("eth0", &network, &asking(lab, json!({})), &result)?;
+        let took = begun.elapsed();
+        assert!(is_tentative()?, "the test lost its subject");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        let seen = capture.end()?;
+        // It was found free, so it is told, though the kernel has not ended its own check.
+        let is_told = |line: &String| line.contains("tgt is fd00:10:6::2:14, Flags [override]");
+        assert!(seen.iter().any(is_told), "{seen:#?}");
+        pod.del("eth0", &network, &asking(lab, json!({})))?;
+
+        // Another host's is found out in the same state; and without a check, an address in doubt is not told.
+        let capture = pod.host.capture("eth0", "icmp6")?;
+        pod.add("eth0", &network, &lab.cluster(), &result)?;
+        assert!(is_tentative()?, "the test lost its subject");
+        let seen = capture.end()?;
+        assert!(!seen.iter().any(is_told), "{seen:#?}");
+        pod.del("eth0", &network, &lab.cluster())?;
+        // The kernel's own questions, which bear a number (RFC 7527), do not get through: it must not find out first.
+        lab.wire_rules(&[&format!("ether saddr {} ip6 nexthdr icmpv6 ip6 length 32 drop", pod.host.mac("eth0")?)])?;
+        let other = lab.neighbour("other", 1, &["fd00:10:6::2:14/64"])?;
+        let error = refusal(pod.add("eth0", &network, &asking(lab, json!({})), &result));
+        assert_eq!(error["code"], 101);
+        assert!(error["msg"].as_str().unwrap_or_default().contains(&other.mac("eth0")?), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_the_kernel_found_to_be_another_hosts_is_refused_without_asking() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let network = lab.underlay(20, Families::V6);
+        let result = pod.attach_without_us("eth0", &network)?;
+        lab.neighbour("other", 1, &["fd00:10:6::2:14/64"])?;
+        pod.host.sysctl("net/ipv6/conf/eth0/accept_dad", "1")?;
+        pod.host.ip(&["-6 address del fd00:10:6::2:14/64 dev eth0", "-6 address add fd00:10:6::2:14/64 dev eth0"])?;
+        let begun = Instant::now();
+        while !pod.host.run("ip", &["-6", "address", "show", "dev", "eth0"])?.contains("dadfailed") {
+            assert!(begun.elapsed() < PATIENCE, "the kernel does not find the other host");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let capture = pod.host.capture("eth0", "icmp6 and ip6[40] == 135")?;
+        let settings = asking(lab, json!({"detectGateway": false}));
+        let error = refusal(pod.add("eth0", &network, &settings, &result));
+        assert_eq!(error["code"], 101);
+        let message = error["msg"].as_str().unwrap_or_default();
+        let expected =
+            "address fd00:10:6::2:14 on eth0 is used by another host: duplicate address detection has failed";
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(capture.end()?, [""; 0]);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_interface_that_is_down_is_raised_and_lowered_again_when_the_add_fails() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let network = lab.underlay(20, Families::Dual);
+        let settings = asking(lab, json!({"detectGateway": false}));
+        let result = pod.attach_without_us("eth0", &network)?;
+        pod.host.ip(&["link set eth0 down", "-6 address add fd00:10:6::2:14/64 dev eth0"])?;
+        let before = (lab.node.snapshot()?, pod.host.snapshot()?);
+        assert_eq!(before.1.with("fd00:10:6::2:14").filter(|line| line.starts_with("address")).count(), 1);
+        let other = lab.neighbour("other", 1, &["10.6.2.20/16"])?;
+        let error = refusal(pod.add("eth0", &network, &settings, &result));
+        assert_eq!(error["code"], 101, "{error}");
+        assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
+        assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
+        assert!(!Path::new("/run/coordinator").join(&pod.container).exists());
+
+        // Killed while it asks, the next call lowers it.
+        let slow = asking(lab, json!({"detectGateway": false, "detectOptions": {"timeout": "60s"}}));
+        other.ip(&["address del 10.6.2.20/16 dev eth0"])?;
+        let call = pod.begin_add(&lab.node, &[], "eth0", &network, &slow, &result)?;
+        await_asking(&pod)?;
+        assert!(pod.host.run("ip", &["link", "show", "dev", "eth0"])?.contains(",UP"));
+        call.kill()?;
+        pod.del("eth0", &network, &settings)?;
+        assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
+        assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
+
+        pod.add("eth0", &network, &settings, &result)?;
+        assert!(pod.host.run("ip", &["link", "show", "dev", "eth0"])?.contains(",UP"));
+        pod.add("eth0", &network, &settings, &result)?;
+        assert!(pod.host.run("ip", &["link", "show", "dev", "eth0"])?.contains(",UP"));
+        pod.del("eth0", &network, &settings)?;
+        assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
+        assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
+        Ok(())
+    });
+}
+
+/// Waits until an ADD has let go of its lock and listens.
+fn await_asking(pod: &Pod) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let is_listening = || std::fs::read_to_string("/proc/thread-self/net/packet").map(|text| text.lines().count() > 1);
+    while !pod.host.enter(is_listening)?? {
+        assert!(begun.elapsed() < PATIENCE, "nobody asks");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The lock is let go of right after.
+    std::thread::sleep(Duration::from_millis(50));
+    Ok(())
+}
+
+#[test]
+fn a_del_that_comes_while_the_wire_is_asked_ends_the_add() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let network = lab.underlay(20, Families::Dual);
+        let result = pod.attach_without_us("eth0", &network)?;
+        let before = (lab.node.snapshot()?, pod.host.snapshot()?);
+        let settings = asking(lab, json!({"detectOptions": {"timeout": "2s"}}));
+        let call = pod.begin_add(&lab.node, &[], "eth0", &network, &settings, &result)?;
+        await_asking(&pod)?;
+        let begun = Instant::now();
+        pod.del("eth0", &network, &settings)?;
+        assert!(begun.elapsed() < Duration::from_secs(1), "the DEL waited for the ADD: {:?}", begun.elapsed());
+        let error = refusal(call.end());
+        assert_eq!(error["code"], 11, "{error}");
+        assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
+        assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
+        assert!(!Path::new("/run/coordinator").join(&pod.container).exists());
+        Ok(())
+    });
+}
+
+/// Both see the other's work in the end, though each looked before the other had begun.
+#[test]
+fn another_attachment_may_be_made_while_the_wire_is_asked() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let networks = [lab.underlay(20, Families::Dual), lab.network(2, 30, Families::Dual)];
+        let results = [pod.attach_without_us("eth0", &networks[0])?, pod.attach_without_us("net1", &networks[1])?];
+        let settings = asking(lab, json!({"detectOptions": {"timeout": "1s"}}));
+        let call = pod.begin_add(&lab.node, &[], "net1", &networks[1], &settings, &results[1])?;
+        await_asking(&pod)?;
+        pod.add("eth0", &networks[0], &lab.cluster(), &results[0])?;
+        call.end()?;
+        lab.expose(&pod)?;
+        for check in lab.checks(&pod) {
+            let outcome = check.run()?;
+            assert!(outcome.is_well(), "{}: {outcome:?}", check.name());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_agent_is_told_of_a_conflict() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let network = lab.underlay(20, Families::Dual);
+        let result = pod.attach_without_us("eth0", &network)?;
+        let other = lab.neighbour("other", 1, &["10.6.2.20/16"])?;
+        std::fs::create_dir_all("/run/coordinator-agent")?;
+        let listener = UnixListener::bind(conflict_report::SOCKET)?;
+        let agent = std::thread::spawn(move || -> anyhow::Result<ConflictReport> {
+            let (mut stream, _) = listener.accept()?;
+            let mut text = String::new();
+            let mut chunk = [0; 1024];
+            while !text.ends_with("]}") {
+                let length = stream.read(&mut chunk)?;
+                text.push_str(std::str::from_utf8(&chunk[..length])?);
+            }
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
+            Ok(serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap_or_default())?)
+        });
+        assert_eq!(refusal(pod.add("eth0", &network, &asking(lab, json!({})), &result))["code"], 101);
+        let report = agent.join().unwrap()?;
+        assert_eq!((report.container.as_str(), report.interface.as_str()), (pod.container.as_str(), "eth0"));
+        let conflicts: Vec<_> =
+            report.conflicts.iter().map(|it| (it.ip.to_string(), it.mac.unwrap().to_string())).collect();
+        assert_eq!(conflicts, [(POD[0].to_owned(), other.mac("eth0")?)]);
+        Ok(())
+    });
+}
+
+/// A stage of a site: a migrating virtual machine's source answers until the target takes over.
+struct Migration;
+
+impl Stage for Migration {
+    type Options = ();
+    fn decide(facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
+        let mut decision = Decision::default();
+        for finding in facts.findings.iter().flatten().filter(|finding| finding.outcome == Outcome::Conflict) {
+            if finding.probe.retries != 5 {
+                return Err(Refusal::new("the stage before the probes was not heard"));
+            }
+            let probe = Probe { on_finding: OnFinding::Report, ..finding.probe.clone() };
+            decision.push(Change::SetProbe(probe), "the source still answers");
+        }
+        Ok(decision)
+    }
+}
+
+/// A stage of a site: patience with addresses, and no harm from silent gateways.
+struct Patience;
+
+impl Stage for Patience {
+    type Options = ();
+    fn decide(facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
+        let mut decision = Decision::default();
+        for probe in &facts.probes {
+            let probe = match probe.kind {
+                ProbeKind::Address => Probe { retries: 5, ..probe.clone() },
+                ProbeKind::Gateway => Probe { on_finding: OnFinding::Warn, ..probe.clone() },
+            };
+            decision.push(Change::SetProbe(probe), "the site's rule");
+        }
+        Ok(decision)
+    }
+}
+
+#[test]
+fn stages_before_and_after_the_probes_have_their_say() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let network = lab.underlay(20, Families::V4);
+        pod.attach_without_us("eth0", &network)?;
+        lab.neighbour("source", 1, &["10.6.2.20/16"])?;
+        lab.router.ip(&["address del 10.6.0.1/16 dev lan1"])?;
+        let settings = asking(lab, json!({}));
+        let call = |stages: &[&str]| -> anyhow::Result<AddCall> {
+            let mut pipeline = Pipeline::builtin()?;
+            let mut insert = |behind: usize, phase| {
+                let probe = pipeline.steps.iter().position(|step| step.name == "probe").unwrap();
+                pipeline.steps.insert(probe + behind, Step { name: "site".to_owned(), phase });
+            };
+            if stages.contains(&"patience") {
+                insert(0, Phase::Decide(Box::new(Bound::<Patience> { options: () })));
+            }
+            if stages.contains(&"migration") {
+                insert(1, Phase::Decide(Box::new(Bound::<Migration> { options: () })));
+            }
+            let resolved = resolve(&Layers { configuration: settings.as_object(), ..Layers::default() });
+            let address = ResultAddress { prefix: "10.6.2.20/16".parse()?, gateway: None };
+            Ok(AddCall {
+                request: Request {
+                    container: pod.container.parse()?,
+                    network: network.name.clone(),
+                    ..Request::default()
+                },
+                settings: resolved.unwrap().settings,
+                namespace: Namespace::open(&pod.host.path())?,
+                addresses: vec![address],
+                pipeline,
+                places: Places::default(),
+            })
+        };
+        let error = attachment::add(&call(&[])?).unwrap_err().to_string();
+        assert!(
+            error.contains("is used by another host") && error.contains("gateway 10.6.0.1 does not answer"),
+            "{error}"
+        );
+        let error = attachment::add(&call(&["patience"])?).unwrap_err();
+        assert!(!error.to_string().contains("gateway"), "{error}");
+        let error = attachment::add(&call(&["migration"])?).unwrap_err();
+        assert!(error.to_string().contains("was not heard"), "{error}");
+        assert!(matches!(error, AttachmentError::Run(_)));
+        let added = attachment::add(&call(&["patience", "migration"])?)?;
+        let warned: Vec<_> = added.warnings.iter().filter(|text| text.contains("does not answer")).collect();
+        assert_eq!(warned.len(), 1, "{:?}", added.warnings);
+        Ok(())
+    });
+}
