@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coordinator_lab::{Families, Host, Lab, Network, PluginError, Pod, most_in_a_second, run};
-use coordinator_sdk::Mac;
+use coordinator_lab::{Families, Host, Lab, LossyWire, Network, PluginError, Pod, Trial, most_in_a_second, range, run};
+use coordinator_sdk::{Mac, ProbeKind};
 use coordinator_stages::probe::frame;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ const IP: &str = "10.6.2.20";
 /// What asking takes with the default options: two intervals and the time to listen.
 const ASKING: Duration = Duration::from_millis(120);
 /// How much longer a call may take on a machine with other things to do.
-const BUSY: Duration = Duration::from_millis(400);
+const BUSY: Duration = Duration::from_millis(1500);
 
 fn asking(lab: &Lab) -> Value {
     let mut settings = lab.cluster();
@@ -92,6 +92,45 @@ fn other_peoples_frames_and_signals_change_neither_the_answer_nor_the_wait() {
     });
 }
 
+/// Answers that the wire delays count for as long as they are listened for.
+#[test]
+fn late_answers_count() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let network = lab.underlay(20, Families::V4);
+        let result = pod.attach_without_us("eth0", &network)?;
+        let other = lab.neighbour("other", 1, &[])?;
+        let mute = "table arp mute { chain in { type filter hook input priority 0; drop; }; }";
+        lab.router.run_with("nft", &["-f", "-"], mute)?;
+        let mac: Mac = other.mac("eth0")?.parse()?;
+        let us: Mac = pod.host.mac("eth0")?.parse()?;
+        let mut settings = asking(lab);
+        settings["detectOptions"] = json!({"timeout": "2s"});
+        // The router's answer, and then also one that claims the Pod's address, long after the last question.
+        for (claimed, code) in [(vec!["10.6.0.1"], None), (vec!["10.6.0.1", IP], Some(json!(101)))] {
+            let replies: Vec<Vec<u8>> = claimed.iter().map(|ip| reply(mac, ip.parse().unwrap(), us)).collect();
+            let socket = other.frames("eth0")?;
+            let call = pod.begin_add(&lab.node, &[], "eth0", &network, &settings, &result)?;
+            std::thread::sleep(Duration::from_millis(700));
+            for reply in &replies {
+                socket.send(reply)?;
+            }
+            let refused = call.end().err().map(|it| it.downcast_ref::<PluginError>().unwrap().0["code"].clone());
+            assert_eq!(refused, code, "{claimed:?}");
+        }
+        Ok(())
+    });
+}
+
+/// An ARP reply to one host's question from nobody.
+fn reply(from: Mac, ip: Ipv4Addr, to: Mac) -> Vec<u8> {
+    let mut frame = frame::arp_request((from, ip), Ipv4Addr::UNSPECIFIED).unwrap();
+    frame[..6].copy_from_slice(&to.0);
+    frame[21] = 2;
+    frame[32..38].copy_from_slice(&to.0);
+    frame
+}
+
 #[test]
 fn interrupted_waiting_goes_on() {
     run(|lab| {
@@ -107,7 +146,7 @@ fn interrupted_waiting_goes_on() {
         let took = begun.elapsed();
         let interrupted = std::fs::read_to_string(&path)?.lines().filter(|line| line.contains("EINTR")).count();
         assert!(interrupted >= 2, "{interrupted}");
-        assert!(took >= ASKING && took < ASKING + BUSY * 3, "{took:?}");
+        assert!(took >= ASKING && took < ASKING + BUSY, "{took:?}");
         Ok(())
     });
 }
@@ -158,12 +197,12 @@ fn four_questions_take_as_long_as_the_longest() {
         let network = lab.underlay(20, Families::Dual);
         let result = pod.attach_without_us("eth0", &network)?;
         let (mut without, mut with) = (Duration::MAX, Duration::MAX);
-        for _ in 0..8 {
+        for _ in 0..12 {
             without = without.min(timed(&pod, &network, &lab.cluster(), &result)?);
             with = with.min(timed(&pod, &network, &asking(lab), &result)?);
         }
         assert!(with >= without.max(ASKING), "{with:?} with, {without:?} without");
-        // The contract's bound; of eight calls, one is not held up by others.
+        // The contract's bound; of twelve calls, one is not held up by others.
         assert!(with <= without + ASKING + Duration::from_millis(20), "{with:?} with, {without:?} without");
         Ok(())
     });
@@ -203,6 +242,29 @@ fn fewer_than_fifteen_arp_frames_leave_within_a_second() {
             let most = most_in_a_second(seen.iter());
             // Three for the address, one to three for the gateway and three with the address, one to tell everybody.
             assert!(most >= expected && most < 15, "{most}: {seen:#?}");
+        }
+        Ok(())
+    });
+}
+
+/// The rate of wrong answers with one frame in five lost; `cargo xtask rates` tries ten thousand times each.
+#[test]
+fn wrong_answers_are_as_rare_as_the_formula_says() {
+    run(|lab| {
+        let wire = LossyWire::lay(lab)?;
+        for (kind, is_v6) in [
+            (ProbeKind::Address, false),
+            (ProbeKind::Gateway, false),
+            (ProbeKind::Address, true),
+            (ProbeKind::Gateway, true),
+        ] {
+            for (retries, trials) in [(3, 400), (5, 300), (8, 200)] {
+                let trial = Trial { kind, is_v6, retries };
+                let (tried, wrong) = wire.tries(trial, trials)?;
+                // Twelve measurements: together they fail without a reason once in more than a million runs.
+                let (least, most) = range(tried, LossyWire::expected(trial), 5e-8);
+                assert!((least..=most).contains(&wrong), "{trial:?}: {wrong} of {tried}, not {least} to {most}");
+            }
         }
         Ok(())
     });

@@ -70,11 +70,22 @@ fn the_arrows_between_the_crates_point_downwards() {
 
 #[test]
 fn only_the_kernel_room_speaks_to_the_kernel() {
-    let words = ["rtnetlink::", "netlink_packet_", "netlink_sys::", "nix::"];
+    let words = ["rtnetlink::", "netlink_packet_", "netlink_sys::", "nix::", "socket2::"];
     for folder in ["sdk/src", "stages/src", "host/core/src", "host/cni/src"] {
         let found = saying(&root().join(folder), &words, &["stages/src/kernel/"]);
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
+}
+
+#[test]
+fn unsafe_code_stands_in_one_room_only() {
+    let allowing = |folder: &str| {
+        let found = sources(&root().join(folder)).into_iter();
+        let allows = |text: &str| text.lines().any(|line| line.trim_start().starts_with("#![allow(unsafe_code"));
+        found.filter(|(_, text)| allows(text)).map(|(path, _)| path.display().to_string()).collect::<Vec<_>>()
+    };
+    let found: Vec<String> = ["sdk/src", "stages/src", "host"].into_iter().flat_map(allowing).collect();
+    assert!(found.len() == 1 && found[0].ends_with("stages/src/kernel/packet/mod.rs"), "{found:?}");
 }
 
 #[test]

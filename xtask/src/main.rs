@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod measure;
 mod need;
+mod rates;
 mod setup;
 mod statistics;
 mod steps;
@@ -25,7 +26,7 @@ struct Subcommand {
     run: fn(&[String]) -> anyhow::Result<()>,
 }
 
-const SUBCOMMANDS: [Subcommand; 5] = [
+const SUBCOMMANDS: [Subcommand; 6] = [
     Subcommand {
         name: "demo",
         arguments: "",
@@ -49,6 +50,12 @@ const SUBCOMMANDS: [Subcommand; 5] = [
         arguments: "[--runs N] [NAME ...]",
         summary: "measure whole processes in turn; prints Markdown tables",
         run: bench::run,
+    },
+    Subcommand {
+        name: "rates",
+        arguments: "[--trials N]",
+        summary: "count wrong answers of probes on a wire that loses frames; prints a Markdown table",
+        run: rates::run,
     },
     Subcommand {
         name: "ci",
@@ -76,6 +83,9 @@ fn main() -> ExitCode {
     }
     if name == bench::INSIDE {
         return ended(bench::measure_inside(rest));
+    }
+    if name == rates::INSIDE {
+        return ended(rates::try_inside(rest));
     }
     let Some(subcommand) = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name) else {
         eprintln!("error: there is no subcommand {name}\n\n{}", usage());

@@ -20,12 +20,12 @@ use crate::{
 ///
 /// # Errors
 /// The link is down or gone.
-pub fn announce(pod: &Inside<'_>, index: u32, facts: &Facts) -> Result<(), PacketError> {
+pub fn announce(_: &Inside<'_>, index: u32, facts: &Facts) -> Result<(), PacketError> {
     let frames = frames(facts);
     if frames.is_empty() {
         return Ok(());
     }
-    let socket = PacketSocket::sender(pod, index)?;
+    let socket = PacketSocket::sender(index)?;
     frames.iter().try_for_each(|frame| socket.send(frame))
 }
 

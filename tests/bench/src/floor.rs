@@ -13,17 +13,24 @@ mod world;
 use std::{
     collections::BTreeSet,
     fs::{self, File},
+    net::IpAddr,
     os::fd::AsFd,
     process::ExitCode,
 };
 
 use anyhow::{Context as _, Result, bail};
 use coordinator_sdk::{Family, POD_VETH, PROTOCOL, Side, is_global};
-use coordinator_stages::kernel::{
-    address, link, neighbour,
-    netlink::{Netlink, Request},
-    nftables::Nftables,
-    route, rule,
+use coordinator_stages::{
+    kernel::{
+        address,
+        link::{self, KernelLink},
+        neighbour,
+        netlink::{Netlink, Request},
+        nftables::Nftables,
+        packet::PacketSocket,
+        route, rule,
+    },
+    probe::frame,
 };
 use nix::sched::{CloneFlags, setns};
 use world::{ALIAS, ATTACHED, World};
@@ -84,7 +91,7 @@ impl Places {
 }
 
 fn add(places: &Places, world: &World) -> Result<()> {
-    let (mut pod, mut nftables) = places.in_pod(|| observe_pod(places, world))?;
+    let (mut pod, mut nftables, attached) = places.in_pod(|| observe_pod(places, world))?;
     let mut node: Netlink = Netlink::open()?;
     observe_node(&mut node, world)?;
 
@@ -130,11 +137,25 @@ fn add(places: &Places, world: &World) -> Result<()> {
     for answer in node.transact(&requests)?.into_iter().take(own) {
         answer?;
     }
+    places.in_pod(|| announce(&attached, world))
+}
+
+/// Tells the neighbours each of the Pod's addresses.
+fn announce(attached: &KernelLink, world: &World) -> Result<()> {
+    let mac = attached.mac.context("no hardware address")?;
+    let socket = PacketSocket::sender(attached.index)?;
+    for ip in &world.pod_ips {
+        let told = match ip {
+            IpAddr::V4(ip) => frame::arp_announcement(mac, *ip),
+            IpAddr::V6(ip) => frame::advertisement(mac, *ip),
+        };
+        socket.send(&told.context("no frame")?)?;
+    }
     Ok(())
 }
 
 /// Every question that the plugin asks in the Pod.
-fn observe_pod(places: &Places, world: &World) -> Result<(Netlink, Nftables)> {
+fn observe_pod(places: &Places, world: &World) -> Result<(Netlink, Nftables, KernelLink)> {
     let mut pod: Netlink = Netlink::open()?;
     let links = link::list(&mut pod)?;
     link::namespace_id(&mut pod, places.node.as_fd())??;
@@ -151,7 +172,7 @@ fn observe_pod(places: &Places, world: &World) -> Result<(Netlink, Nftables)> {
     fs::read("/proc/sys/net/ipv6/conf/eth0/disable_ipv6")?;
     let mut nftables = Nftables::open()?;
     nftables.observe()?;
-    Ok((pod, nftables))
+    Ok((pod, nftables, attached.clone()))
 }
 
 /// Every question that the plugin asks on the node.

@@ -101,14 +101,22 @@ impl Host {
         Ok(words.next().context("it has no hardware address")?.to_owned())
     }
 
+    /// The number of an interface.
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub fn index(&self, interface: &str) -> Result<u32> {
+        let line = self.run("ip", &["-oneline", "link", "show", "dev", interface])?;
+        Ok(line.split(':').next().unwrap_or_default().trim().parse()?)
+    }
+
     /// A socket that sends frames as they are.
     ///
     /// # Errors
     /// There is no such interface.
     pub fn frames(&self, interface: &str) -> Result<PacketSocket> {
-        let line = self.run("ip", &["-oneline", "link", "show", "dev", interface])?;
-        let index: u32 = line.split(':').next().unwrap_or_default().trim().parse()?;
-        Ok(self.namespace().enter(|inside| PacketSocket::sender(inside, index))??)
+        let index = self.index(interface)?;
+        Ok(self.namespace().enter(|_| PacketSocket::sender(index))??)
     }
 
     /// Begins to watch an interface.

@@ -28,6 +28,7 @@ mod pod;
 mod service;
 mod snapshot;
 mod traffic;
+mod trials;
 
 pub use command::{command, plugin};
 pub use host::Host;
@@ -37,3 +38,4 @@ pub use overlay::Overlay;
 pub use pod::{Call, Network, PluginError, Pod};
 pub use snapshot::{Snapshot, difference};
 pub use traffic::{Check, Outcome, table};
+pub use trials::{LossyWire, Trial, range};

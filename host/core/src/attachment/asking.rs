@@ -19,6 +19,8 @@ use coordinator_stages::{
     sockets::{NodeSockets, PodSockets},
 };
 
+use tracing::debug;
+
 use super::{
     AddCall, AttachmentError,
     add::PATIENCE,
@@ -98,6 +100,9 @@ impl Wire for Asking<'_, '_, '_> {
         let open: Vec<Probe> = probes.iter().filter(is_new).cloned().collect();
         if !open.is_empty() {
             let found = self.converse(projection, &open)?;
+            for finding in &found {
+                debug!("Asked the wire: {finding}.");
+            }
             self.asked.findings.extend(found);
         }
         let finding = |probe: &Probe| {
@@ -220,12 +225,12 @@ impl Asking<'_, '_, '_> {
         let (interest, groups) = (probe::interest(probes), probe::groups(probes));
         let packets = |source| AttachmentError::Packets { interface: link.device.name.clone(), source };
         let index = self.sockets.route.names.index(&link.device.name).unwrap_or_default();
-        let mut sockets = vec![PacketSocket::listener(self.pod, index, &interest, &groups).map_err(packets)?];
+        let mut sockets = vec![PacketSocket::listener(index, &interest, &groups).map_err(packets)?];
         // An ipvlan interface has its parent's hardware address, and the kernel finds the right one by the IP address
         // that is answered (drivers/net/ipvlan/ipvlan_core.c): what answers a question from nobody, the parent gets.
         let parent = link.parent.as_ref().filter(|_| link.kind == "ipvlan");
         if let Some(index) = parent.and_then(|name| self.node.route.names.index(name)) {
-            let on_node = self.node.namespace.enter(|node| PacketSocket::listener(node, index, &interest, &[]))?;
+            let on_node = self.node.namespace.enter(|_| PacketSocket::listener(index, &interest, &[]))?;
             sockets.push(on_node.map_err(packets)?);
         }
         Ok(sockets)

@@ -25,7 +25,6 @@ use nix::{
 };
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
-use super::namespace::Inside;
 pub use filter::Interest;
 
 /// Why frames could not be sent or received.
@@ -52,11 +51,11 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Opens a socket that only sends.
+    /// Opens a socket in the calling thread's namespace that only sends.
     ///
     /// # Errors
     /// The kernel gives none, or there is no such link.
-    pub fn sender(_: &Inside<'_>, index: u32) -> Result<Self, PacketError> {
+    pub fn sender(index: u32) -> Result<Self, PacketError> {
         let opened = Self::open(index)?;
         opened.bind(0)?;
         Ok(opened)
@@ -69,7 +68,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// The kernel gives none, or there is no such link.
-    pub fn listener(_: &Inside<'_>, index: u32, interest: &Interest, groups: &[Mac]) -> Result<Self, PacketError> {
+    pub fn listener(index: u32, interest: &Interest, groups: &[Mac]) -> Result<Self, PacketError> {
         let opened = Self::open(index)?;
         opened.socket.attach_filter(&interest.program()).map_err(PacketError::new("filter"))?;
         opened.bind(libc::ETH_P_ALL)?;

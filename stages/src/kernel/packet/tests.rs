@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
 use crate::{
-    kernel::{isolated, link, namespace::Namespace, netlink::Netlink},
+    kernel::{isolated, link, netlink::Netlink},
     probe::frame,
 };
 
@@ -10,7 +10,7 @@ const ME: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
 /// Two ends of a wire, up, in a namespace of their own: the listener's and the sender's link.
-fn on_a_wire(work: impl FnOnce(&Inside<'_>, u32, u32) + Send + 'static) {
+fn on_a_wire(work: impl FnOnce(u32, u32) + Send + 'static) {
     isolated(|| {
         let run = |line: &str| {
             let status = std::process::Command::new("ip").args(line.split(' ')).status().unwrap();
@@ -22,8 +22,7 @@ fn on_a_wire(work: impl FnOnce(&Inside<'_>, u32, u32) + Send + 'static) {
         }
         let mut netlink = Netlink::open().unwrap();
         let mut index = |name: &str| link::by_name(&mut netlink, name).unwrap().unwrap().index;
-        let (me, other) = (index("me"), index("other"));
-        Namespace::current().unwrap().enter(|inside| work(inside, me, other)).unwrap();
+        work(index("me"), index("other"));
     });
 }
 
@@ -39,12 +38,12 @@ fn to(mac: Mac, frame: &[u8]) -> Vec<u8> {
 
 #[test]
 fn only_what_was_asked_about_comes_through() {
-    on_a_wire(|inside, me, other| {
+    on_a_wire(|me, other| {
         let (mine, gateway): (Ipv4Addr, Ipv4Addr) = ([10, 6, 2, 20].into(), [10, 6, 0, 1].into());
         let (mine6, foreign6): (Ipv6Addr, Ipv6Addr) = ("fd00::2".parse().unwrap(), "fd00::3".parse().unwrap());
         let interest = Interest { senders: vec![mine, gateway], probed: vec![mine], neighbours: vec![mine6] };
-        let listener = PacketSocket::listener(inside, me, &interest, &[Mac([0x33, 0x33, 0xff, 0, 0, 2])]).unwrap();
-        let sender = PacketSocket::sender(inside, other).unwrap();
+        let listener = PacketSocket::listener(me, &interest, &[Mac([0x33, 0x33, 0xff, 0, 0, 2])]).unwrap();
+        let sender = PacketSocket::sender(other).unwrap();
         let nobody = Ipv4Addr::UNSPECIFIED;
         let arp = |from, target| frame::arp_request((OTHER, from), target).unwrap();
         let discovery = |from, target| frame::solicitation((OTHER, from), target).unwrap();
@@ -75,7 +74,7 @@ fn only_what_was_asked_about_comes_through() {
             sender.send(frame).unwrap();
         }
         // What this host sends itself is not heard either.
-        PacketSocket::sender(inside, me).unwrap().send(&arp(nobody, mine)).unwrap();
+        PacketSocket::sender(me).unwrap().send(&arp(nobody, mine)).unwrap();
         let mut heard = Vec::new();
         let mut buffer = [0; 512];
         // A wire of veth has delivered when the sending call returns, or very soon after.
@@ -94,15 +93,15 @@ fn only_what_was_asked_about_comes_through() {
 
 #[test]
 fn more_addresses_than_a_program_holds_are_all_heard() {
-    on_a_wire(|inside, me, other| {
+    on_a_wire(|me, other| {
         let ips: Vec<Ipv4Addr> = (1..=1000_u32).map(|at| Ipv4Addr::from_bits(0x0a06_0000 + at)).collect();
         let last = *ips.last().unwrap();
         for count in [64, 1000] {
             let senders = ips[1000 - count..].to_vec();
             let neighbours = senders.iter().map(Ipv4Addr::to_ipv6_mapped).collect();
             let interest = Interest { probed: senders.clone(), senders, neighbours };
-            let listener = PacketSocket::listener(inside, me, &interest, &[]).unwrap();
-            let sender = PacketSocket::sender(inside, other).unwrap();
+            let listener = PacketSocket::listener(me, &interest, &[]).unwrap();
+            let sender = PacketSocket::sender(other).unwrap();
             sender.send(&frame::arp_announcement(OTHER, last).unwrap()).unwrap();
             sender.send(&frame::advertisement(OTHER, last.to_ipv6_mapped()).unwrap()).unwrap();
             let mut buffer = [0; 512];
@@ -120,10 +119,10 @@ fn more_addresses_than_a_program_holds_are_all_heard() {
 
 #[test]
 fn a_link_that_is_down_is_an_error() {
-    on_a_wire(|inside, me, _| {
+    on_a_wire(|me, _| {
         let status = std::process::Command::new("ip").args(["link", "set", "me", "down"]).status().unwrap();
         assert!(status.success());
-        let error = PacketSocket::sender(inside, me).unwrap().send(&[0xff; 60]).unwrap_err();
+        let error = PacketSocket::sender(me).unwrap().send(&[0xff; 60]).unwrap_err();
         assert!(error.to_string().starts_with("cannot send frames: Network is down"), "{error}");
     });
 }
@@ -131,9 +130,9 @@ fn a_link_that_is_down_is_an_error() {
 /// The kernel's collector is not waited for, so this sees only that sockets do go away.
 #[test]
 fn a_socket_that_is_dropped_is_closed_in_the_end() {
-    on_a_wire(|inside, me, _| {
+    on_a_wire(|me, _| {
         let open = || std::fs::read_to_string("/proc/thread-self/net/packet").unwrap().lines().count() - 1;
-        let sockets: Vec<_> = (0..5).map(|_| PacketSocket::sender(inside, me).unwrap()).collect();
+        let sockets: Vec<_> = (0..5).map(|_| PacketSocket::sender(me).unwrap()).collect();
         assert_eq!(open(), 5);
         drop(sockets);
         for _ in 0..500 {
