@@ -42,6 +42,8 @@ enum Case {
     Further,
     /// Beside an overlay.
     BesideOverlay,
+    /// The only one, down, so that it is raised to be asked on.
+    Down,
 }
 
 /// A Pod before the ADD, and what the ADD is about.
@@ -57,7 +59,7 @@ struct Scene {
 }
 
 impl Case {
-    const ALL: [Self; 3] = [Self::First, Self::Further, Self::BesideOverlay];
+    const ALL: [Self; 4] = [Self::First, Self::Further, Self::BesideOverlay, Self::Down];
 
     fn prepare(self, lab: &Lab) -> anyhow::Result<Scene> {
         let mut settings = settings(lab);
@@ -69,12 +71,18 @@ impl Case {
         if self == Self::Further {
             pod.attach("eth0", &first, &settings)?;
         }
-        if self != Self::First {
+        let is_only = matches!(self, Self::First | Self::Down);
+        if !is_only {
             settings["podDefaultRouteNic"] = json!("net1");
         }
-        let interface = if self == Self::First { "eth0" } else { "net1" };
+        let interface = if is_only { "eth0" } else { "net1" };
         let network = lab.underlay(20, Families::Dual);
         let result = pod.attach_without_us(interface, &network)?;
+        if self == Self::Down {
+            settings["detectIPConflict"] = json!(true);
+            settings["detectOptions"] = json!({"retries": 1, "interval": "1ms", "timeout": "1ms"});
+            pod.host.ip(&["link set eth0 down", "-6 address add fd00:10:6::2:14/64 dev eth0"])?;
+        }
         let before = (lab.node.snapshot()?, pod.host.snapshot()?);
         let records = usize::from(self == Self::Further);
         Ok(Scene { pod, interface, network, settings, result, before, records })
