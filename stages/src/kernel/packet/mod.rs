@@ -9,7 +9,7 @@ mod filter;
 
 use std::{
     io::{self, ErrorKind, IoSlice},
-    os::fd::{AsFd, AsRawFd as _},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
     time::Duration,
 };
 
@@ -48,6 +48,8 @@ impl PacketError {
 pub struct PacketSocket {
     socket: Socket,
     index: libc::c_int,
+    /// How it goes away; closed after it, as fields are dropped in their order.
+    way_out: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl PacketSocket {
@@ -82,7 +84,8 @@ impl PacketSocket {
         let index = libc::c_int::try_from(index)
             .map_err(|_| PacketError { verb: "address", source: ErrorKind::InvalidInput.into() })?;
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None);
-        Ok(Self { socket: socket.map_err(PacketError::new("open a socket for"))?, index })
+        let way_out = socketpair(AddressFamily::Unix, SockType::Datagram, None, SockFlag::SOCK_CLOEXEC);
+        Ok(Self { socket: socket.map_err(PacketError::new("open a socket for"))?, index, way_out: way_out.ok() })
     }
 
     /// Protocol 0 receives nothing.
@@ -156,11 +159,10 @@ impl PacketSocket {
 impl Drop for PacketSocket {
     /// Closing a packet socket waits until every reader in the kernel has let go of it, 10 to 25 ms (tried). Whoever
     /// has the last reference waits: that is made the kernel's own collector of sockets that nobody can reach, by
-    /// sending it, with the receiving end, to that end. Before Linux 6.8 the collector works within the closing
-    /// call, and nothing is gained or lost.
+    /// sending it, with the receiving end, to that end, and by closing the three only then. Before Linux 6.8 the
+    /// collector works within the closing call, and nothing is gained or lost.
     fn drop(&mut self) {
-        let pair = socketpair(AddressFamily::Unix, SockType::Datagram, None, SockFlag::SOCK_CLOEXEC);
-        let Ok((near, far)) = pair else { return };
+        let Some((near, far)) = &self.way_out else { return };
         let both = [far.as_raw_fd(), self.socket.as_raw_fd()];
         let parcel = [ControlMessage::ScmRights(&both)];
         let _ = sendmsg::<UnixAddr>(near.as_raw_fd(), &[IoSlice::new(&[0])], &parcel, MsgFlags::empty(), None);
