@@ -1,26 +1,18 @@
-//! More hosts on the lab's LANs, frames that nobody's kernel would send, and what can be seen on a wire.
+//! More hosts on the lab's LANs, and frames that nobody's kernel would send.
 
 use std::{
-    io::{BufRead as _, BufReader, ErrorKind, Read as _},
+    io::ErrorKind,
     net::{SocketAddr, TcpStream},
-    process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use coordinator_stages::kernel::packet::PacketSocket;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 
 use crate::{
     host::{Host, PORT},
     node::Lab,
 };
-
-/// How long a frame may take from the kernel to the program that shows it.
-const SETTLING: Duration = Duration::from_millis(200);
 
 impl Lab {
     /// A host on a LAN, with one interface `eth0`.
@@ -118,62 +110,4 @@ impl Host {
         let index = self.index(interface)?;
         Ok(self.namespace().enter(|_| PacketSocket::sender(index))??)
     }
-
-    /// Begins to watch an interface.
-    ///
-    /// # Errors
-    /// tcpdump cannot be started.
-    pub fn capture(&self, interface: &str, filter: &str) -> Result<Capture> {
-        let arguments = ["-i", interface, "-n", "-e", "-tt", "-l", "-v", "--immediate-mode", filter];
-        let start = || Command::new("tcpdump").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = self.enter(start)?.context("cannot start tcpdump")?;
-        let mut said = BufReader::new(child.stderr.take().context("the child has a standard error")?);
-        let mut line = String::new();
-        while !line.contains("listening on") {
-            line.clear();
-            ensure!(said.read_line(&mut line)? > 0, "tcpdump ended");
-        }
-        // Nobody reads the rest: it is too little to fill the pipe.
-        Ok(Capture { child, _said: said })
-    }
-}
-
-/// What is seen on an interface from now on.
-#[derive(Debug)]
-pub struct Capture {
-    child: Child,
-    _said: BufReader<std::process::ChildStderr>,
-}
-
-impl Capture {
-    /// Ends the capture; a line for each frame, as tcpdump shows it, with its time in seconds first.
-    ///
-    /// # Errors
-    /// tcpdump fails.
-    pub fn end(mut self) -> Result<Vec<String>> {
-        std::thread::sleep(SETTLING);
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
-        let mut text = String::new();
-        self.child.stdout.take().context("the child has a standard output")?.read_to_string(&mut text)?;
-        self.child.wait()?;
-        // A frame's further lines are indented.
-        let mut lines: Vec<String> = Vec::new();
-        for line in text.lines().filter(|line| !line.is_empty()) {
-            match lines.last_mut() {
-                Some(last) if line.starts_with([' ', '\t']) => {
-                    last.push(' ');
-                    last.push_str(line.trim());
-                }
-                _ => lines.push(line.to_owned()),
-            }
-        }
-        Ok(lines)
-    }
-}
-
-/// The most frames within any second, of captured lines.
-pub fn most_in_a_second<'l>(lines: impl Iterator<Item = &'l String>) -> usize {
-    let times: Vec<f64> = lines.filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
-    let within = |begin: f64| times.iter().filter(|time| **time >= begin && **time < begin + 1.0).count();
-    times.iter().map(|time| within(*time)).max().unwrap_or(0)
 }

@@ -19,6 +19,7 @@
 //! It needs root, or `unshare -Urn`; iproute2, nftables and the reference CNI plugins.
 
 mod advertise;
+mod capture;
 mod command;
 mod host;
 mod lan;
@@ -30,9 +31,9 @@ mod snapshot;
 mod traffic;
 mod trials;
 
+pub use capture::{Capture, Seen, most_in_a_second};
 pub use command::{command, plugin};
 pub use host::Host;
-pub use lan::{Capture, most_in_a_second};
 pub use node::{Families, Lab, run, tell};
 pub use overlay::Overlay;
 pub use pod::{Call, Network, PluginError, Pod};
