@@ -18,7 +18,6 @@ use coordinator_stages::{
     raw_routes::RawRoutes,
     sockets::{NodeSockets, PodSockets},
 };
-
 use tracing::debug;
 
 use super::{
@@ -124,6 +123,10 @@ impl Asking<'_, '_, '_> {
         }
         let link = projection.observed().link(&device);
         let link = link.ok_or_else(|| refuse(format!("the pod has no interface {}", device.name)))?;
+        // Whatever a stage proposes: an address that nobody could be asked about is not free.
+        if link.mac.is_none() || link.flags.noarp {
+            return Err(refuse(format!("{} has no neighbours that could be asked", device.name)));
+        }
         let mut conversation = Conversation::new(probe::asker(projection.observed(), &device), probes);
         if conversation.is_over() {
             return Ok(conversation.findings());
