@@ -102,17 +102,23 @@ fn more_addresses_than_a_program_holds_are_all_heard() {
             let interest = Interest { probed: senders.clone(), senders, neighbours };
             let listener = PacketSocket::listener(me, &interest, &[]).unwrap();
             let sender = PacketSocket::sender(other).unwrap();
-            sender.send(&frame::arp_announcement(OTHER, last).unwrap()).unwrap();
-            sender.send(&frame::advertisement(OTHER, last.to_ipv6_mapped()).unwrap()).unwrap();
+            let told = [
+                frame::arp_announcement(OTHER, last).unwrap(),
+                frame::advertisement(OTHER, last.to_ipv6_mapped()).unwrap(),
+            ];
+            for frame in &told {
+                sender.send(frame).unwrap();
+            }
             let mut buffer = [0; 512];
-            let mut heard = 0;
+            let mut heard = Vec::new();
             for _ in 0..100 {
-                while listener.receive(&mut buffer).unwrap().is_some() {
-                    heard += 1;
+                while let Some(bytes) = listener.receive(&mut buffer).unwrap() {
+                    heard.push(bytes.to_vec());
                 }
                 wait(std::slice::from_ref(&listener), Duration::from_millis(2)).unwrap();
             }
-            assert_eq!(heard, 2, "{count} addresses");
+            // Without a bound, what the kernel of the other end says is heard too.
+            assert!(told.iter().all(|frame| heard.contains(frame)), "{count} addresses");
         }
     });
 }
