@@ -114,7 +114,7 @@ mod tests {
                 all
             };
             assert_eq!(ours(&mut netlink), [KnownRule { rule: rule.clone(), protocol: PROTOCOL }]);
-            for more in ["sport 80", "ipproto tcp", "tos 0x10", "uidrange 0-5", "suppress_prefixlength 0"] {
+            for more in ["sport 80", "ipproto tcp", "tos 0x10", "uidrange 0-0", "suppress_prefixlength 0"] {
                 let words = format!("rule add from 192.0.2.2 lookup 101 priority 1002 protocol {PROTOCOL} {more}");
                 let done = std::process::Command::new("ip").args(words.split(' ')).status().unwrap();
                 assert!(done.success(), "{more}");
