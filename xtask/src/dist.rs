@@ -28,11 +28,14 @@ pub struct Binary {
 /// The plugin that runtimes execute.
 pub const PLUGIN: Binary = Binary { package: "coordinator", name: "coordinator", folder: "dist" };
 
+/// The operator's tool.
+pub const TOOL: Binary = Binary { package: "coordinatorctl", name: "coordinatorctl", folder: "dist" };
+
 /// The benchmark's reference; it is no part of the product.
 pub const FLOOR: Binary = Binary { package: "coordinator-bench", name: "floor", folder: "bench" };
 
 /// What `dist` builds.
-const PRODUCT: [&Binary; 1] = [&PLUGIN];
+const PRODUCT: [&Binary; 2] = [&PLUGIN, &TOOL];
 
 /// Builds the product.
 pub fn run(arguments: &[String]) -> Result<()> {

@@ -1,0 +1,82 @@
+//! Where answers and complaints are written: colours on a terminal only, or as the caller says.
+
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write as _},
+};
+
+use anstream::{AutoStream, ColorChoice};
+
+use crate::failure::Failure;
+
+/// Whether colours are used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR says otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl fmt::Display for Color {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        })
+    }
+}
+
+/// The two streams of a person or a script.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    choice: ColorChoice,
+}
+
+impl Terminal {
+    pub(crate) fn new(color: Color) -> Self {
+        let choice = match color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        };
+        Self { choice }
+    }
+
+    /// Writes an answer, as it is, to standard output.
+    ///
+    /// # Errors
+    /// It cannot be written; a reader that went away is one case of it.
+    pub(crate) fn answer(&self, text: &str) -> Result<(), Failure> {
+        let mut stream = AutoStream::new(io::stdout(), self.choice).lock();
+        stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).map_err(Failure::Output)
+    }
+
+    /// Writes what is not the answer to standard error.
+    pub(crate) fn remark(&self, text: &str) {
+        let mut stream = AutoStream::new(io::stderr(), self.choice).lock();
+        // There is nobody left to tell.
+        drop(stream.write_all(text.as_bytes()));
+    }
+
+    /// Says why there is no answer, with all that stands behind it.
+    pub(crate) fn complain(&self, failure: &Failure) {
+        let mut line = format!("coordinatorctl: {failure}");
+        let mut source = failure.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !line.ends_with(&text) {
+                line.push_str(": ");
+                line.push_str(&text);
+            }
+            source = cause.source();
+        }
+        line.push('\n');
+        self.remark(&line);
+    }
+}
