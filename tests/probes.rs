@@ -487,7 +487,7 @@ fn stages_before_and_after_the_probes_have_their_say() {
             let mut pipeline = Pipeline::builtin()?;
             let mut insert = |behind: usize, phase| {
                 let probe = pipeline.steps.iter().position(|step| step.name == "probe").unwrap();
-                pipeline.steps.insert(probe + behind, Step { name: "site".to_owned(), phase });
+                pipeline.steps.insert(probe + behind, Step::always("site", phase));
             };
             if stages.contains(&"patience") {
                 insert(0, Phase::Decide(Box::new(Bound::<Patience> { options: () })));

@@ -50,7 +50,7 @@ pub use object::{
     Address, AddressFlags, Device, Family, Link, LinkFlags, Neighbour, ReplyMark, Side, Sysctl, is_global,
 };
 pub use probe::{Finding, OnFinding, Outcome, Probe, ProbeKind};
-pub use project::{ProjectError, Projection};
+pub use project::{ProjectError, Projection, Skipped};
 pub use route::{KnownRoute, KnownRule, Mark, NextHop, Route, RouteFlags, RouteKind, Rule, TABLE_LOCAL, TABLE_MAIN};
 pub use settings::{
     DetectOptions, LogLevel, LogOptions, PolicyRoute, RpFilter, Setting, SettingProblem, Settings, Source,

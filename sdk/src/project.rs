@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::{
     Address, AddressFlags, Change, Decision, Device, Edit, Facts, Key, KnownRule, Link, LinkEdit, LinkFlags, Model,
     PROTOCOL, Plan, PlannedEdit, Route, RouteFlags, Side, VethPair, diff,
@@ -65,6 +68,16 @@ pub struct Projection {
     /// The Pod's routes that were moved, by id.
     moved: BTreeSet<u32>,
     warnings: Vec<String>,
+    skipped: Vec<Skipped>,
+}
+
+/// A stage that did not take part, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Skipped {
+    /// Its name in the pipeline.
+    pub stage: String,
+    /// Why.
+    pub why: String,
 }
 
 impl Projection {
@@ -77,6 +90,7 @@ impl Projection {
             restored: BTreeSet::new(),
             moved: BTreeSet::new(),
             warnings: Vec::new(),
+            skipped: Vec::new(),
         }
     }
 
@@ -99,6 +113,16 @@ impl Projection {
     /// What was warned about so far, each with its stage.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Notes that a stage did not take part.
+    pub fn skip(&mut self, stage: &str, why: String) {
+        self.skipped.push(Skipped { stage: stage.to_owned(), why });
+    }
+
+    /// The stages that did not take part.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
     }
 
     /// Sets what the wire answered.

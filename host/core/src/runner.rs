@@ -5,7 +5,9 @@
 
 use coordinator_sdk::{Decision, Facts, Finding, OnFinding, Outcome, ProjectError, Projection, Refusal};
 
-use crate::pipeline::{Phase, Pipeline};
+use tracing::{debug, warn};
+
+use crate::pipeline::{OnFailure, Phase, Pipeline, Step};
 
 /// Why the steps came to no end.
 #[derive(Debug, thiserror::Error)]
@@ -67,18 +69,24 @@ impl Wire for Recorded {
     }
 }
 
-/// Runs the steps in their order.
+/// Runs the steps in their order. One that does not run for this attachment, or that failed where its failure is
+/// to be passed over, is said so in the log and in [`Projection::skipped`].
 ///
 /// # Errors
 /// A stage refuses, or proposes what does not fit; or the wire cannot be asked.
 pub fn run<W: Wire>(pipeline: &Pipeline, facts: Facts, wire: &mut W) -> Result<Projection, W::Error> {
     let mut projection = Projection::new(facts);
     for step in &pipeline.steps {
+        if let Some(why) = step.when.objection(projection.facts()) {
+            debug!(stage = step.name, why, "The stage is skipped.");
+            projection.skip(&step.name, why);
+            continue;
+        }
         match &step.phase {
             Phase::Decide(stage) => {
                 let decision = stage.decide(projection.facts());
                 let decision = decision.map_err(|refusal| RunError::Refused { stage: step.name.clone(), refusal })?;
-                projection.project(&step.name, decision).map_err(RunError::from)?;
+                take_in(step, decision, &mut projection)?;
             }
             Phase::Probe => {
                 let findings = wire.ask(&projection)?;
@@ -88,6 +96,20 @@ pub fn run<W: Wire>(pipeline: &Pipeline, facts: Facts, wire: &mut W) -> Result<P
         }
     }
     Ok(projection)
+}
+
+/// Projects a decision; what half of it did must not stay when the other half does not fit.
+fn take_in(step: &Step, decision: Decision, projection: &mut Projection) -> Result<(), RunError> {
+    let before = (step.on_failure == OnFailure::Skip).then(|| projection.clone());
+    match (projection.project(&step.name, decision), before) {
+        (Err(error), Some(before)) => {
+            *projection = before;
+            warn!(stage = step.name, %error, "The stage failed and is skipped.");
+            projection.skip(&step.name, error.to_string());
+            Ok(())
+        }
+        (result, _) => Ok(result?),
+    }
 }
 
 /// Does what each probe asks for where its finding is a bad one.
@@ -113,10 +135,12 @@ fn judge(stage: &str, projection: &mut Projection) -> Result<(), RunError> {
 
 #[cfg(test)]
 mod tests {
-    use coordinator_sdk::{Bound, Change, Device, Mac, Probe, ProbeKind, Stage};
+    use coordinator_sdk::{
+        Bound, Change, Device, Family, Link, LinkEdit, Mac, Mode, Probe, ProbeKind, Rule, Side, Stage, TABLE_MAIN,
+    };
 
     use super::*;
-    use crate::pipeline::Step;
+    use crate::pipeline::When;
 
     /// Asks whether an address is free, as an earlier stage may.
     struct Curious;
@@ -158,7 +182,7 @@ mod tests {
         let mut phases = vec![curious(before), Phase::Probe];
         phases.extend(after.map(curious));
         phases.push(Phase::Findings);
-        let steps = phases.into_iter().map(|phase| Step { name: "step".to_owned(), phase }).collect();
+        let steps = phases.into_iter().map(|phase| Step::always("step", phase)).collect();
         let pipeline = Pipeline { settings: Default::default(), steps, announce: None };
         run(&pipeline, Facts::default(), &mut Crowded)
     }
@@ -187,12 +211,51 @@ mod tests {
     fn a_replay_gives_the_findings_that_it_holds() {
         let pipeline = Pipeline {
             settings: Default::default(),
-            steps: vec![Step { name: "probe".to_owned(), phase: Phase::Probe }],
+            steps: vec![Step::always("probe", Phase::Probe)],
             announce: None,
         };
         let run = |facts| run(&pipeline, facts, &mut Recorded).unwrap().facts().findings.clone();
         assert_eq!(run(Facts::default()), Some(Vec::new()));
         let findings = run_with(OnFinding::Report, None).unwrap().facts().findings.clone();
         assert_eq!(run(Facts { findings: findings.clone(), ..Facts::default() }), findings);
+    }
+
+    /// Proposes something that fits and something that does not.
+    struct Half;
+
+    impl Stage for Half {
+        type Options = ();
+
+        fn decide(_facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
+            let rule = Rule::all(Side::Pod, Family::Ipv4, 7, TABLE_MAIN);
+            let nobody = LinkEdit::of(Device::pod("nobody"));
+            Ok(Decision::default().propose(Change::AddRule(rule), "fits").propose(Change::SetLink(nobody), "does not"))
+        }
+    }
+
+    fn run_half(when: When, on_failure: OnFailure) -> Result<Projection, RunError> {
+        let phase = Phase::Decide(Box::new(Bound::<Half> { options: () }));
+        let steps = vec![Step { when, on_failure, ..Step::always("half", phase) }];
+        let mut facts = Facts::default();
+        facts.model.links.push(Link::named(Device::pod("eth0")));
+        run(&Pipeline { settings: Default::default(), steps, announce: None }, facts, &mut Recorded)
+    }
+
+    #[test]
+    fn a_stage_that_fails_ends_the_run_or_is_passed_over_without_a_trace() {
+        let refused = run_half(When::default(), OnFailure::Refuse).unwrap_err();
+        assert!(refused.to_string().contains("pod/nobody"), "{refused}");
+        let passed = run_half(When::default(), OnFailure::Skip).unwrap();
+        assert_eq!(passed.plan().edits, []);
+        assert_eq!(passed.skipped().len(), 1);
+        assert!(passed.skipped()[0].why.contains("pod/nobody"));
+    }
+
+    #[test]
+    fn a_stage_for_other_attachments_does_not_run() {
+        let when = When { modes: vec![Mode::Overlay], ..When::default() };
+        let skipped = run_half(when, OnFailure::Refuse).unwrap();
+        assert_eq!(skipped.skipped()[0].why, "the mode is not decided yet, not overlay");
+        assert_eq!(skipped.plan().edits, []);
     }
 }

@@ -30,9 +30,10 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoInput,
-            Self::Read { .. } | Self::Output(_) | Self::Pipeline(PipelineError::File(_)) => Exit::Io,
+            Self::Read { .. } | Self::Output(_) => Exit::Io,
+            Self::Pipeline(PipelineError::File(_) | PipelineError::Directory { .. }) => Exit::Io,
             Self::Pipeline(PipelineError::Missing { .. }) => Exit::NoInput,
-            Self::Pipeline(PipelineError::Wrong(_)) => Exit::Configuration,
+            Self::Pipeline(PipelineError::Wrong(_) | PipelineError::Guest { .. }) => Exit::Configuration,
         }
     }
 

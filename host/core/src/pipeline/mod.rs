@@ -1,33 +1,53 @@
-//! Pipelines: from a file to stages that can run.
+//! Pipelines: from files to stages that can run.
 //!
-//! A file is read in two steps. [`document`] turns its text into values that know where they stand and
-//! refuses what TOML or the schema does not allow; this module binds names to stages and checks their
-//! order. Both collect every problem, so that a person sees all of them at once. With no file at all the
-//! built-in pipeline runs, and that is a file too: `pipelines/default.toml`.
+//! A file is read in three steps, each of which collects every problem, so that a person sees all of them at once.
+//! [`document`] turns a text into values that know where they stand and refuses what TOML or the schema does not
+//! allow; [`draft`] puts a file together with those that it extends and checks that the stages fit together; this
+//! module binds names to stages. With no file at all the built-in pipeline runs, and that is a file too:
+//! `pipelines/default.toml`.
 
+mod check;
 mod document;
+mod draft;
+mod guest;
+mod library;
+mod lock;
+mod source;
+mod stage_entry;
+mod table;
+mod test_case;
+mod when;
 
-use std::{fmt, path::Path};
+use std::{
+    fmt, fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use coordinator_sdk::DynStage;
 use coordinator_stages::decide;
 use serde_json::{Map, Value};
 
-use document::Document;
-pub use document::Problem;
+pub use draft::Draft;
+pub use guest::{Digest, DigestError, GRANTS, GuestSpec, Limits, OnFailure};
+pub use library::{Library, lock_path};
+pub use lock::Lock;
+pub use source::{At, Place, Problem, Severity, SourceFile, Sources};
+pub use stage_entry::{Placing, StageEntry};
+pub use test_case::TestCase;
+pub use when::{Pattern, When};
 
-use crate::settings::{RootFileError, nearest, read_root_file};
+use crate::settings::{RootFileError, read_root_file};
+use check::{Kind, kind_of};
 
 /// Where named pipelines lie on a node.
 pub const DIRECTORY: &str = "/etc/coordinator/pipelines";
 
 /// The name under which messages speak of the built-in pipeline.
-const BUILTIN: &str = "pipelines/default.toml";
+pub const BUILTIN: &str = "pipelines/default.toml";
 const BUILTIN_TEXT: &str = include_str!("../../../../pipelines/default.toml");
 /// The most that a pipeline file may take, bytes.
 const LIMIT: u64 = 1 << 20;
-/// The stages that are no decisions.
-const PHASES: [&str; 5] = ["observe", "probe", "findings", "apply", "announce"];
 
 /// Why a pipeline cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +63,23 @@ pub enum PipelineError {
     /// The file cannot be read or trusted.
     #[error(transparent)]
     File(#[from] RootFileError),
+    /// Somebody other than root could put files into the directory.
+    #[error("{path} must belong to root, and nobody else may write it")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The file is wrong; every problem of it.
     #[error("{}", joined(.0))]
     Wrong(Vec<Problem>),
+    /// A guest cannot be made ready.
+    #[error("stage {stage}: {reason}")]
+    Guest {
+        /// The stage.
+        stage: String,
+        /// Why, and what to do.
+        reason: String,
+    },
 }
 
 fn joined(problems: &[Problem]) -> String {
@@ -68,6 +102,17 @@ pub struct Step {
     pub name: String,
     /// What it does.
     pub phase: Phase,
+    /// For which attachments it runs.
+    pub when: When,
+    /// What its failure leads to.
+    pub on_failure: OnFailure,
+}
+
+impl Step {
+    /// A step that runs for every attachment, and whose failure refuses it.
+    pub fn always(name: &str, phase: Phase) -> Self {
+        Self { name: name.to_owned(), phase, when: When::default(), on_failure: OnFailure::Refuse }
+    }
 }
 
 impl fmt::Debug for Step {
@@ -77,7 +122,7 @@ impl fmt::Debug for Step {
             Phase::Probe => "probe",
             Phase::Findings => "findings",
         };
-        f.debug_struct("Step").field("name", &self.name).field("phase", &phase).finish()
+        f.debug_struct("Step").field("name", &self.name).field("phase", &phase).finish_non_exhaustive()
     }
 }
 
@@ -98,7 +143,7 @@ impl Pipeline {
     /// # Errors
     /// The file that was built in is wrong; a test sees that it is not.
     pub fn builtin() -> Result<Self, PipelineError> {
-        Self::parse(BUILTIN, BUILTIN_TEXT)
+        Self::read(builtin_file(), Library::Node)
     }
 
     /// The pipeline that a setting names, out of a directory that only root can write.
@@ -108,96 +153,67 @@ impl Pipeline {
     pub fn named(name: &str, directory: &Path) -> Result<Self, PipelineError> {
         let path = directory.join(format!("{name}.toml"));
         let shown = path.display().to_string();
-        match read_root_file(&path, LIMIT)? {
-            Some(text) => Self::parse(&shown, &text),
-            None => Err(PipelineError::Missing { name: name.to_owned(), path: shown }),
+        let Some(text) = read_root_file(&path, LIMIT)? else {
+            return Err(PipelineError::Missing { name: name.to_owned(), path: shown });
+        };
+        let is_safe = |found: fs::Metadata| found.is_dir() && found.uid() == 0 && found.mode() & 0o022 == 0;
+        if !fs::symlink_metadata(directory).is_ok_and(is_safe) {
+            return Err(PipelineError::Directory { path: directory.to_owned() });
         }
+        Self::read(SourceFile { path: shown, text: text.into() }, Library::Node)
     }
 
-    /// A pipeline out of its text; `path` stands in messages.
+    /// A pipeline out of a file's text, and of what it extends.
     ///
     /// # Errors
-    /// Every problem, in the file's order.
-    pub fn parse(path: &str, text: &str) -> Result<Self, PipelineError> {
-        let (document, mut problems) = Document::parse(path, text);
-        let (steps, announce) = bind(&document, &mut problems);
-        if problems.is_empty() {
-            return Ok(Self { settings: document.settings, steps, announce });
-        }
-        problems.sort_by_key(|problem| (problem.line, problem.column));
-        Err(PipelineError::Wrong(problems))
+    /// Every problem, in the order of files and lines; warnings alone are none.
+    pub fn read(file: SourceFile, library: Library) -> Result<Self, PipelineError> {
+        Draft::sound(file, library).map_err(PipelineError::Wrong)?.try_into()
     }
 }
 
-/// The second step: every `use` becomes a step of the pipeline, and the phases stand in their order.
-fn bind(document: &Document<'_>, problems: &mut Vec<Problem>) -> (Vec<Step>, Option<String>) {
-    let (mut steps, mut announce) = (Vec::new(), None);
-    let uses: Vec<Option<&str>> =
-        document.stages.iter().map(|entry| entry.uses.value.strip_prefix("native:")).collect();
-    for (at, entry) in document.stages.iter().enumerate() {
-        if let Some(earlier) = document.stages.iter().take(at).find(|earlier| earlier.name.value == entry.name.value) {
-            let line = document.position(earlier.name.at).0;
-            let message = format!("there is a stage called {:?} already, in line {line}", entry.name.value);
-            problems.push(document.problem(entry.name.at, message));
-        }
-        let Some(native) = uses.get(at).copied().flatten() else {
-            let message = format!("{:?} is no stage: it should be \"native:NAME\"", entry.uses.value);
-            problems.push(document.problem(entry.uses.at, message));
-            continue;
-        };
-        let wrong_places = misplaced(native, at, &uses).into_iter();
-        problems.extend(wrong_places.map(|message| document.problem(entry.uses.at, message.to_owned())));
-        let phase = match native {
-            "probe" => Phase::Probe,
-            "findings" => Phase::Findings,
-            "announce" => {
-                announce = Some(entry.name.value.clone());
-                continue;
-            }
-            "observe" | "apply" => continue,
-            _ => match decide::by_name(native) {
-                Some(stage) => Phase::Decide(stage),
-                None => {
-                    let known = decide::NAMES.into_iter().chain(PHASES);
-                    let guess = nearest(native, known).map(|name| format!("; did you mean \"native:{name}\"?"));
-                    let message = format!("there is no native stage {native:?}{}", guess.unwrap_or_default());
-                    problems.push(document.problem(entry.uses.at, message));
-                    continue;
+/// The built-in pipeline's file.
+pub fn builtin_file() -> SourceFile {
+    SourceFile { path: BUILTIN.to_owned(), text: BUILTIN_TEXT.into() }
+}
+
+/// The last step: every `use` becomes a stage.
+impl TryFrom<Draft> for Pipeline {
+    type Error = PipelineError;
+
+    fn try_from(draft: Draft) -> Result<Self, PipelineError> {
+        let settings = draft.settings();
+        let (mut steps, mut announce) = (Vec::with_capacity(draft.stages.len()), None);
+        for entry in &draft.stages {
+            let native = || entry.uses.value.strip_prefix("native:").and_then(decide::by_name);
+            let phase = match kind_of(&entry.uses.value) {
+                Ok(Kind::Decide) => native().map(Phase::Decide),
+                Ok(Kind::Guest) => draft.guest(entry).map(|spec| bind_guest(&spec)).transpose()?.map(Phase::Decide),
+                Ok(Kind::Probe) => Some(Phase::Probe),
+                Ok(Kind::Findings) => Some(Phase::Findings),
+                Ok(Kind::Announce) => {
+                    announce = Some(entry.name.value.clone());
+                    None
                 }
-            },
-        };
-        steps.push(Step { name: entry.name.value.clone(), phase });
+                // They stand around the steps; what does not exist was refused before.
+                Ok(Kind::Observe | Kind::Apply) | Err(_) => None,
+            };
+            let Some(phase) = phase else { continue };
+            steps.push(Step {
+                name: entry.name.value.clone(),
+                phase,
+                when: entry.when.as_ref().map(|when| when.value.clone()).unwrap_or_default(),
+                on_failure: entry.on_failure.as_ref().map(|on| on.value).unwrap_or_default(),
+            });
+        }
+        Ok(Self { settings, steps, announce })
     }
-    if !uses.contains(&Some("apply")) && !uses.is_empty() {
-        problems.push(document.problem(document.end, "there is no stage that uses \"native:apply\"".to_owned()));
-    }
-    (steps, announce)
 }
 
-/// What is wrong with the place of a stage among the others.
-fn misplaced(native: &str, at: usize, uses: &[Option<&str>]) -> Vec<&'static str> {
-    let (before, _) = uses.split_at_checked(at).unwrap_or_default();
-    let is_before = |name: &str| before.contains(&Some(name));
-    let mut wrong = Vec::new();
-    if (native == "observe") != (at == 0) {
-        wrong.push("observe, and nothing else, comes first");
-    }
-    if is_before("apply") && native != "announce" {
-        wrong.push("nothing but announce can stand after apply");
-    }
-    if native == "announce" && !is_before("apply") {
-        wrong.push("announce stands after apply: the neighbours are told what is so");
-    }
-    if matches!(native, "probe" | "findings" | "announce") && is_before(native) {
-        wrong.push("there can be one such stage only");
-    }
-    if native == "findings" && !is_before("probe") {
-        wrong.push("findings stands after probe, which finds them");
-    }
-    if native == "detect" && is_before("probe") {
-        wrong.push("detect stands before probe: nobody would ask what it proposes");
-    }
-    wrong
+/// Binds a guest: the one place where its digest becomes something that runs.
+fn bind_guest(spec: &GuestSpec) -> Result<Box<dyn DynStage>, PipelineError> {
+    let reason = format!("guests are not served by this build: {} cannot run", spec.path.display());
+    Err(PipelineError::Guest { stage: spec.stage.clone(), reason })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use clap::Args;
-use coordinator_core::pipeline::{Pipeline, PipelineError};
+use coordinator_core::pipeline::{Draft, Library, Severity, SourceFile};
 
 use crate::{exit::Exit, failure::Failure, terminal::Terminal};
 
@@ -18,15 +18,13 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
     let mut exit = Exit::Success;
     for path in &arguments.files {
         let text = fs::read_to_string(path).map_err(|source| Failure::Read { path: path.clone(), source })?;
-        match Pipeline::parse(&path.display().to_string(), &text) {
-            Ok(_) => {}
-            Err(PipelineError::Wrong(problems)) => {
-                exit = Exit::Configuration;
-                for problem in problems {
-                    terminal.answer(&format!("{problem}\n"))?;
-                }
-            }
-            Err(error) => return Err(error.into()),
+        let file = SourceFile { path: path.display().to_string(), text: text.into() };
+        let (_, problems) = Draft::read(file, Library::Caller);
+        if problems.iter().any(|problem| problem.severity == Severity::Error) {
+            exit = Exit::Configuration;
+        }
+        for problem in problems {
+            terminal.answer(&format!("{problem}\n"))?;
         }
     }
     Ok(exit)
