@@ -8,5 +8,6 @@ pub mod log_file;
 pub mod node_defaults;
 pub mod pipeline;
 pub mod record;
+pub mod replay;
 pub mod runner;
 pub mod settings;

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use coordinator_core::pipeline::PipelineError;
+use coordinator_core::{pipeline::PipelineError, replay::ReplayError};
 
 use crate::exit::Exit;
 
@@ -17,6 +17,25 @@ pub(crate) enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is no TOML.
+    #[error("{path} is not TOML")]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: toml_edit::TomlError,
+    },
+    /// Recorded facts cannot be run.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// The answer could not be written.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
@@ -29,8 +48,17 @@ impl Failure {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoInput,
-            Self::Read { .. } | Self::Output(_) => Exit::Io,
+            Self::Read { source, .. } | Self::Replay(ReplayError::Read { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Exit::NoInput
+            }
+            Self::Read { .. } | Self::Write { .. } | Self::Output(_) => Exit::Io,
+            Self::Replay(ReplayError::Read { .. }) => Exit::Io,
+            Self::Toml { .. } | Self::Replay(ReplayError::Facts { .. } | ReplayError::Setting(_)) => {
+                Exit::Configuration
+            }
+            Self::Replay(ReplayError::Run(_)) => Exit::No,
             Self::Pipeline(PipelineError::File(_) | PipelineError::Directory { .. }) => Exit::Io,
             Self::Pipeline(PipelineError::Missing { .. }) => Exit::NoInput,
             Self::Pipeline(PipelineError::Wrong(_) | PipelineError::Guest { .. }) => Exit::Configuration,

@@ -7,6 +7,7 @@
 
 mod exit;
 mod failure;
+mod html;
 mod pipeline;
 mod terminal;
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anstream::{AutoStream, ColorChoice};
+use serde_json::Value;
 
 use crate::failure::Failure;
 
@@ -55,6 +56,14 @@ impl Terminal {
     pub(crate) fn answer(&self, text: &str) -> Result<(), Failure> {
         let mut stream = AutoStream::new(io::stdout(), self.choice).lock();
         stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).map_err(Failure::Output)
+    }
+
+    /// Writes an answer for programs.
+    ///
+    /// # Errors
+    /// As [`Terminal::answer`].
+    pub(crate) fn answer_json(&self, value: &Value) -> Result<(), Failure> {
+        self.answer(&format!("{value:#}\n"))
     }
 
     /// Writes what is not the answer to standard error.

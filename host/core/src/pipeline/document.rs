@@ -17,7 +17,7 @@ use super::{
 
 /// The only schema there is yet.
 const SCHEMA: &str = "1";
-const KEYS: [&str; 5] = ["schema", "extends", "settings", "stage", "test"];
+pub(super) const KEYS: [&str; 5] = ["schema", "extends", "settings", "stage", "test"];
 
 /// A setting and its value, as they are written.
 pub(super) type SettingEntry = (At<String>, At<Value>);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::settings::nearest;
 
-const LIMIT_KEYS: [&str; 2] = ["time", "memory"];
+pub(super) const LIMIT_KEYS: [&str; 2] = ["time", "memory"];
 /// A guest decides in microseconds; whoever needs more than this keeps the runtime waiting.
 const LONGEST: Duration = Duration::from_secs(10);
 const MEMORY_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=(256 << 20);

@@ -9,7 +9,7 @@ use super::{
     when::When,
 };
 
-const KEYS: [&str; 12] =
+pub(super) const KEYS: [&str; 12] =
     ["name", "use", "sha256", "before", "after", "replace", "remove", "grant", "limits", "on-failure", "when", "with"];
 /// The keys that say where a stage stands among those of the pipeline that is extended.
 const PLACINGS: [&str; 4] = ["before", "after", "replace", "remove"];

@@ -7,7 +7,7 @@ use super::{
     table::Table,
 };
 
-const KEYS: [&str; 7] = ["name", "facts", "settings", "plan", "contains", "lacks", "refuses"];
+pub(super) const KEYS: [&str; 7] = ["name", "facts", "settings", "plan", "contains", "lacks", "refuses"];
 const EXPECTATIONS: [&str; 4] = ["plan", "contains", "lacks", "refuses"];
 
 /// A test as it is written.
@@ -34,13 +34,12 @@ pub struct TestCase {
 impl TestCase {
     pub(super) fn read(table: &Table<'_>, flaws: &mut Vec<Flaw>) -> Option<Self> {
         table.refuse_unknown(&KEYS, flaws);
-        let mut needed = |key: &str| {
+        for (key, needed) in [("name", "a name"), ("facts", "facts")] {
             if !table.has(key) {
-                flaws.push(Flaw::error(&table.place, format!("a test must have a {key}")));
+                flaws.push(Flaw::error(&table.place, format!("a test must have {needed}")));
             }
-            table.text(key, flaws)
-        };
-        let (name, facts) = (needed("name"), needed("facts"));
+        }
+        let (name, facts) = (table.text("name", flaws), table.text("facts", flaws));
         if !EXPECTATIONS.iter().any(|key| table.has(key)) {
             let message = "a test must expect something: plan, contains, lacks or refuses";
             flaws.push(Flaw::error(&table.place, message));

@@ -1,5 +1,14 @@
 //! `coordinatorctl pipeline`: what the author of a pipeline needs.
 
+mod diagnostic;
+mod diff;
+mod fmt;
+pub(crate) mod given;
+mod graph;
+mod lock;
+mod schema;
+mod show;
+mod test;
 mod validate;
 
 use clap::Subcommand;
@@ -10,12 +19,33 @@ use crate::{exit::Exit, failure::Failure, terminal::Terminal};
 pub(crate) enum Command {
     /// Find every mistake of a pipeline file
     Validate(validate::Arguments),
+    /// Run the tests that a pipeline file holds
+    Test(test::Arguments),
+    /// Show what runs after all includes, each value with its origin
+    Show(show::Arguments),
+    /// Show what another pipeline does otherwise
+    Diff(diff::Arguments),
+    /// Draw the stages
+    Graph(graph::Arguments),
+    /// Give a pipeline file its one form
+    Fmt(fmt::Arguments),
+    /// Write the digests of a pipeline's guests beside it
+    Lock(lock::Arguments),
+    /// Print the JSON Schema of pipeline files
+    Schema,
 }
 
 impl Command {
     pub(crate) fn run(&self, terminal: &Terminal) -> Result<Exit, Failure> {
         match self {
             Self::Validate(arguments) => validate::run(arguments, terminal),
+            Self::Test(arguments) => test::run(arguments, terminal),
+            Self::Show(arguments) => show::run(arguments, terminal),
+            Self::Diff(arguments) => diff::run(arguments, terminal),
+            Self::Graph(arguments) => graph::run(arguments, terminal),
+            Self::Fmt(arguments) => fmt::run(arguments, terminal),
+            Self::Lock(arguments) => lock::run(arguments, terminal),
+            Self::Schema => schema::run(terminal),
         }
     }
 }

@@ -1,50 +1,57 @@
-//! `coordinatorctl pipeline validate`: every mistake of a file, with line and column.
+//! `coordinatorctl pipeline validate`: every mistake of a file and of those that it extends.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use coordinator_core::pipeline::{Draft, Library, Severity, SourceFile};
+use coordinator_core::pipeline::{Draft, Library, Problem, Severity};
 
+use super::{
+    diagnostic::{self, Format},
+    given,
+};
 use crate::{exit::Exit, failure::Failure, terminal::Terminal};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The pipeline files
+    /// The pipeline files, or `default` for the built-in one
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// How problems are shown
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    format: Format,
+    /// Take warnings for errors
+    #[arg(long)]
+    deny_warnings: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
-    let mut exit = Exit::Success;
+    let mut problems: Vec<Problem> = Vec::new();
     for path in &arguments.files {
-        let text = fs::read_to_string(path).map_err(|source| Failure::Read { path: path.clone(), source })?;
-        let file = SourceFile { path: path.display().to_string(), text: text.into() };
-        let (_, problems) = Draft::read(file, Library::Caller);
-        if problems.iter().any(|problem| problem.severity == Severity::Error) {
-            exit = Exit::Configuration;
+        let (draft, found) = Draft::read(given::read(path)?, Library::Caller);
+        if arguments.format == Format::Human {
+            for problem in &found {
+                terminal.answer(&diagnostic::human(problem, &draft.sources))?;
+            }
         }
-        for problem in problems {
-            terminal.answer(&format!("{problem}\n"))?;
-        }
+        problems.extend(found);
     }
-    Ok(exit)
+    match arguments.format {
+        Format::Human => {}
+        Format::Json => {
+            let all: Vec<_> = problems.iter().map(diagnostic::json).collect();
+            terminal.answer_json(&all.into())?;
+        }
+        Format::Sarif => terminal.answer_json(&diagnostic::sarif(&problems))?,
+    }
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let warnings = problems.len().saturating_sub(errors);
+    if arguments.format == Format::Human && !problems.is_empty() {
+        terminal.remark(&format!("{}, {}\n", counted(errors, "error"), counted(warnings, "warning")));
+    }
+    let is_wrong = errors > 0 || arguments.deny_warnings && warnings > 0;
+    Ok(if is_wrong { Exit::Configuration } else { Exit::Success })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::terminal::Color;
-
-    #[test]
-    fn a_wrong_file_has_its_own_exit_code() {
-        let folder = tempfile::tempdir().unwrap();
-        let good = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines/default.toml");
-        let bad = folder.path().join("bad.toml");
-        fs::write(&bad, "schema = 2\n").unwrap();
-        let validate = |files: Vec<PathBuf>| run(&Arguments { files }, &Terminal::new(Color::Never));
-        assert_eq!(validate(vec![good.into()]).unwrap(), Exit::Success);
-        assert_eq!(validate(vec![bad, good.into()]).unwrap(), Exit::Configuration);
-        let missing = validate(vec![folder.path().join("missing.toml")]).unwrap_err();
-        assert_eq!(missing.exit(), Exit::NoInput);
-    }
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

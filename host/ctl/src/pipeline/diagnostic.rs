@@ -1,0 +1,91 @@
+//! Problems as people, scripts and code scanners read them.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use coordinator_core::pipeline::{Problem, Severity, Sources};
+use serde_json::{Value, json};
+
+/// How problems are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// With the line and a caret under the place
+    #[default]
+    Human,
+    /// A JSON array, one object for each problem
+    Json,
+    /// A SARIF 2.1.0 log, for code scanners
+    Sarif,
+}
+
+/// A problem with the lines that it is about.
+pub(crate) fn human(problem: &Problem, sources: &Sources) -> String {
+    let level = match problem.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    // The question is advice, not the complaint.
+    let (complaint, question) = match problem.message.split_once("; did you mean ") {
+        Some((complaint, question)) => (complaint, Some(format!("did you mean {question}"))),
+        None => (problem.message.as_str(), None),
+    };
+    let text = sources.text(&problem.path).unwrap_or_default();
+    let annotation = AnnotationKind::Primary.span(within(text, problem));
+    let snippet = Snippet::source(text).path(problem.path.as_str()).annotation(annotation);
+    let mut group: Group<'_> = level.primary_title(complaint).element(snippet);
+    if let Some(question) = &question {
+        group = group.element(Level::HELP.message(question.as_str()));
+    }
+    format!("{}\n\n", Renderer::styled().render(&[group]))
+}
+
+/// The first line of what the problem is about: an entry of many lines is named by its head.
+fn within(text: &str, problem: &Problem) -> std::ops::Range<usize> {
+    let start = problem.span.start.min(text.len());
+    let line = text.get(start..).and_then(|rest| rest.find('\n')).map_or(text.len(), |end| start.saturating_add(end));
+    start..problem.span.end.clamp(start, line.max(start))
+}
+
+/// A problem as an object.
+pub(crate) fn json(problem: &Problem) -> Value {
+    json!({
+        "path": problem.path,
+        "line": problem.line,
+        "column": problem.column,
+        "severity": severity(problem),
+        "message": problem.message,
+    })
+}
+
+/// All problems as a SARIF log.
+pub(crate) fn sarif(problems: &[Problem]) -> Value {
+    let result = |problem: &Problem| {
+        json!({
+            "ruleId": "pipeline",
+            "level": severity(problem),
+            "message": {"text": problem.message},
+            "locations": [{"physicalLocation": {
+                "artifactLocation": {"uri": problem.path},
+                "region": {"startLine": problem.line, "startColumn": problem.column},
+            }}],
+        })
+    };
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {
+                "name": "coordinatorctl",
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": [{"id": "pipeline", "shortDescription": {"text": "A pipeline file must be right"}}],
+            }},
+            "columnKind": "unicodeCodePoints",
+            "results": problems.iter().map(result).collect::<Vec<_>>(),
+        }],
+    })
+}
+
+fn severity(problem: &Problem) -> &'static str {
+    match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
