@@ -4,9 +4,8 @@ use std::path::Path;
 
 use coordinator_core::{
     attachment::{self, AddCall, Namespace, Places},
-    node_defaults::{self, Pod},
-    pipeline::{self, Pipeline, PipelineError},
-    settings::{LOG_DIRECTORY, Layers, Resolved, pipeline_name, resolve},
+    effective::{Choice, Effective, EffectiveError, effective},
+    settings::{LOG_DIRECTORY, Resolved},
 };
 use coordinator_sdk::{Mode, Request, Settings};
 use serde_json::{Map, Value};
@@ -36,7 +35,7 @@ pub(crate) fn add(configuration: &Configuration, target: &Target) -> Result<Valu
     if request.network.is_empty() {
         wrong.push("name is missing".to_owned());
     }
-    let (pipeline, resolved) = settle(fields, &request, wrong)?;
+    let Effective { pipeline, resolved } = settle(fields, &request, wrong)?;
     let Ok(prev_result) = prev_result else { return Err(wrong_values(&[])) };
     begin_log(&resolved);
     if resolved.settings.mode == Mode::Disable {
@@ -65,33 +64,15 @@ pub(crate) fn settle(
     configuration: &Map<String, Value>,
     request: &Request,
     mut wrong: Vec<String>,
-) -> Result<(Pipeline, Resolved), Unsettled> {
-    let pod = Pod { namespace: &request.pod_namespace, name: &request.pod_name };
-    let defaults = node_defaults::read(&node_defaults::Places::default(), pod);
-    let node = defaults.as_ref().ok().and_then(Option::as_ref);
-    // A wrong name is reported by `resolve`, together with all other values.
-    let pipeline = load(pipeline_name(configuration, node).ok().flatten().as_deref());
-    let layers = Layers {
-        pipeline: pipeline.as_ref().ok().map(|pipeline| &pipeline.settings),
-        node,
-        configuration: Some(configuration),
-        ..Layers::default()
-    };
-    let resolved = match resolve(&layers) {
-        Ok(resolved) if wrong.is_empty() => resolved,
-        Ok(_) => return Err(Unsettled::Values(wrong_values(&wrong))),
-        Err(problems) => {
-            wrong.extend(texts(&problems));
-            return Err(Unsettled::Values(wrong_values(&wrong)));
-        }
-    };
-    if let Err(error) = defaults {
-        return Err(Unsettled::Node(error.into()));
+) -> Result<Effective, Unsettled> {
+    let effective = effective(configuration, request, Choice::Settings);
+    if let Err(EffectiveError::Wrong(problems)) = &effective {
+        wrong.extend(texts(problems));
     }
-    match pipeline {
-        Ok(pipeline) => Ok((pipeline, resolved)),
-        Err(error) => Err(Unsettled::Node(error.into())),
+    if !wrong.is_empty() {
+        return Err(Unsettled::Values(wrong_values(&wrong)));
     }
+    effective.map_err(|error| Unsettled::Node(error.into()))
 }
 
 /// Why settings or pipeline are not known.
@@ -107,13 +88,6 @@ impl From<Unsettled> for CniError {
         match unsettled {
             Unsettled::Values(error) | Unsettled::Node(error) => error,
         }
-    }
-}
-
-fn load(name: Option<&str>) -> Result<Pipeline, PipelineError> {
-    match name {
-        Some(name) => Pipeline::named(name, Path::new(pipeline::DIRECTORY)),
-        None => Pipeline::builtin(),
     }
 }
 

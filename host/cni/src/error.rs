@@ -4,6 +4,7 @@ use std::error::Error;
 
 use coordinator_core::{
     attachment::{AttachmentError, NamespaceError},
+    effective::EffectiveError,
     node_defaults::NodeDefaultsError,
     pipeline::PipelineError,
     runner::RunError,
@@ -129,6 +130,9 @@ pub(crate) fn texts(problems: &[SettingProblem]) -> Vec<String> {
 
 impl From<PipelineError> for CniError {
     fn from(error: PipelineError) -> Self {
+        if let PipelineError::Guest { .. } = error {
+            return Self::new(Code::TryAgain, chain(&error));
+        }
         Self::new(Code::Configuration, chain(&error))
             .details("the setting `pipeline` names a file in /etc/coordinator/pipelines, without `.toml`")
     }
@@ -137,6 +141,16 @@ impl From<PipelineError> for CniError {
 impl From<NodeDefaultsError> for CniError {
     fn from(error: NodeDefaultsError) -> Self {
         Self::new(Code::TryAgain, chain(&error)).details("see whether the node's agent runs, and what it logs")
+    }
+}
+
+impl From<EffectiveError> for CniError {
+    fn from(error: EffectiveError) -> Self {
+        match error {
+            EffectiveError::Wrong(problems) => wrong_values(&texts(&problems)),
+            EffectiveError::Defaults(error) => error.into(),
+            EffectiveError::Pipeline(error) => error.into(),
+        }
     }
 }
 

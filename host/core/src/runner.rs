@@ -209,11 +209,8 @@ mod tests {
 
     #[test]
     fn a_replay_gives_the_findings_that_it_holds() {
-        let pipeline = Pipeline {
-            settings: Default::default(),
-            steps: vec![Step::always("probe", Phase::Probe)],
-            announce: None,
-        };
+        let pipeline =
+            Pipeline { settings: Default::default(), steps: vec![Step::always("probe", Phase::Probe)], announce: None };
         let run = |facts| run(&pipeline, facts, &mut Recorded).unwrap().facts().findings.clone();
         assert_eq!(run(Facts::default()), Some(Vec::new()));
         let findings = run_with(OnFinding::Report, None).unwrap().facts().findings.clone();

@@ -2,16 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use coordinator_sdk::{
-    Address, Claim, Device, Edit, Facts, Key, KnownRoute, Model, OtherAttachment, POD_VETH, PROTOCOL, Plan, Projection,
-    Side, VethPair,
-};
+use coordinator_sdk::{Address, Device, Edit, Key, POD_VETH, Plan, Projection, VethPair};
 use coordinator_stages::{
     announce::announce,
     apply::{self, Fault, Manner, PodSide, Target},
-    decide::node_veth_name,
     kernel::namespace::{Inside, NamespaceError},
-    observe::{Depth, Observation, Question, observe},
+    observe::{Depth, Observation},
     sockets::NodeSockets,
 };
 use tracing::{debug, warn};
@@ -19,6 +15,7 @@ use tracing::{debug, warn};
 use super::{
     AddCall, Added, AttachmentError,
     asking::{Asked, Asking},
+    outlook::{Outlook, Prospect},
     release::{self, Reason},
 };
 use crate::{
@@ -75,11 +72,9 @@ fn settle_old_records(call: &AddCall, store: &Store, lock: &ContainerLock<'_>) -
 }
 
 struct Attempt<'a> {
-    call: &'a AddCall,
+    outlook: Outlook<'a>,
     store: &'a Store,
     lock: ContainerLock<'a>,
-    own: Option<Record>,
-    others: Vec<Record>,
     asked: Asked,
 }
 
@@ -87,22 +82,24 @@ impl<'a> Attempt<'a> {
     /// Takes the container's lock and reads its records.
     fn begin(call: &'a AddCall, store: &'a Store) -> Result<Self, AttachmentError> {
         let lock = store.lock_container(&call.request.container, PATIENCE)?;
-        let mut attempt = Self { call, store, lock, own: None, others: Vec::new(), asked: Asked::default() };
+        let outlook = Outlook { call, store: Some(store), own: None, others: Vec::new() };
+        let mut attempt = Self { outlook, store, lock, asked: Asked::default() };
         attempt.read_records()?;
         Ok(attempt)
     }
 
     fn read_records(&mut self) -> Result<(), AttachmentError> {
-        let records = settle_old_records(self.call, self.store, &self.lock)?;
+        let call = self.outlook.call;
+        let records = settle_old_records(call, self.store, &self.lock)?;
         let (own, others): (Vec<Record>, Vec<Record>) =
-            records.into_iter().partition(|record| record.interface == self.call.request.interface);
-        (self.own, self.others) = (own.into_iter().next(), others);
+            records.into_iter().partition(|record| record.interface == call.request.interface);
+        (self.outlook.own, self.outlook.others) = (own.into_iter().next(), others);
         Ok(())
     }
 
     /// Runs to the end, and gives back what was raised for asking when that is a bad one.
     fn run(mut self, node: &mut NodeSockets, fault: Option<Fault>) -> Result<Added, AttachmentError> {
-        let namespace = &self.call.namespace;
+        let namespace = &self.outlook.call.namespace;
         let mut outcome = namespace.enter(|pod| self.run_in(pod, node, fault))?;
         if matches!(outcome, Err(AttachmentError::Changed)) {
             debug!("Other attachments of the pod changed: beginning anew.");
@@ -112,7 +109,7 @@ impl<'a> Attempt<'a> {
         if matches!(first, AttachmentError::Undo { .. }) || !self.lock.is_held() {
             return Err(first);
         }
-        match self.asked.give_back(self.call, self.store, &self.lock) {
+        match self.asked.give_back(self.outlook.call, self.store, &self.lock) {
             Ok(()) => Err(first),
             Err(AttachmentError::Remaining(rest)) => Err(AttachmentError::Undo { first: Box::new(first), rest }),
             Err(error) => Err(error),
@@ -146,16 +143,19 @@ impl<'a> Attempt<'a> {
         depth: Depth,
         fault: Option<Fault>,
     ) -> Result<Added, AttachmentError> {
-        let mut observation = self.observe(pod, node, depth)?;
-        let mut projection = self.decide(pod, node, &mut observation)?;
-        let touched = projection.touched();
-        if let Some(own) = &self.own {
-            let raised = own.raised();
-            let mut given_up: BTreeSet<Key> = own.after.own_keys().difference(&raised).cloned().collect();
-            given_up.retain(|key| !touched.contains(key) && !self.is_claimed_by_others(key));
-            projection.release(&own.before, &given_up);
-        }
-        let plan = projection.plan();
+        let mut observation = self.outlook.observe(pod, node, depth)?;
+        let facts = self.outlook.facts(&mut observation)?;
+        let mut wire = Asking {
+            call: self.outlook.call,
+            lock: &mut self.lock,
+            own: self.outlook.own.as_ref(),
+            asked: &mut self.asked,
+            pod,
+            sockets: &mut observation.pod,
+            node,
+        };
+        let run = runner::run(&self.outlook.call.pipeline, facts, &mut wire)?;
+        let Prospect { projection, touched, plan } = self.outlook.prospect(run, &observation.model);
         // One event, however many lines: each is a system call.
         debug!("Planned.\n{plan}");
         let record = self.record(&observation, &projection, &touched, &plan);
@@ -169,8 +169,8 @@ impl<'a> Attempt<'a> {
         self.apply(&mut target, &projection, &record, &touched, fault)?;
         self.lock.commit(&record)?;
         let mut added = self.added(&projection);
-        let index = observation.pod.route.names.index(self.call.request.interface.as_str());
-        if let (Some(stage), Some(index)) = (&self.call.pipeline.announce, index)
+        let index = observation.pod.route.names.index(self.outlook.call.request.interface.as_str());
+        if let (Some(stage), Some(index)) = (&self.outlook.call.pipeline.announce, index)
             && let Err(error) = announce(pod, index, projection.facts())
         {
             added.warnings.push(format!("{stage}: {error}"));
@@ -178,110 +178,16 @@ impl<'a> Attempt<'a> {
         Ok(added)
     }
 
-    fn observe(&self, pod: &Inside<'_>, node: &mut NodeSockets, depth: Depth) -> Result<Observation, AttachmentError> {
-        let request = &self.call.request;
-        let node_veth = node_veth_name(&request.container);
-        let question = Question {
-            container: &request.container,
-            attached: request.interface.as_str(),
-            first: self.call.settings.pod_default_cni_nic.as_str(),
-            node_veth: &node_veth,
-            results: &self.call.addresses,
-            host_rule_table: self.call.settings.host_rule_table,
-            route_sources: self.own.as_ref().map(|own| own.route_sources.as_slice()).unwrap_or_default(),
-            lists_neighbours: self.call.settings.pod_mac_prefix.is_some(),
-            depth,
-        };
-        Ok(observe(pod, node, &question)?)
-    }
-
-    fn decide(
-        &mut self,
-        pod: &Inside<'_>,
-        node: &mut NodeSockets,
-        observation: &mut Observation,
-    ) -> Result<Projection, AttachmentError> {
-        // Where somebody flushed the rules, the record still knows the interface's table.
-        let attached = Device::pod(self.call.request.interface.as_str());
-        if let Some(link) = observation.model.links.iter_mut().find(|link| link.device == attached) {
-            link.table = link.table.or(self.own.as_ref().and_then(|own| own.table));
-        }
-        let other = |record: &Record| OtherAttachment {
-            interface: record.interface.clone(),
-            network: record.network.clone(),
-            table: record.table,
-        };
-        let mut model = observation.model.clone();
-        self.recall(&mut model);
-        let facts = Facts {
-            request: self.call.request.clone(),
-            settings: self.call.settings.clone(),
-            others: self.others.iter().map(other).collect(),
-            claims: self.claims(&observation.model)?,
-            node_next_hops: observation.node_next_hops.clone(),
-            model,
-            ..Facts::default()
-        };
-        let mut wire = Asking {
-            call: self.call,
-            lock: &mut self.lock,
-            own: self.own.as_ref(),
-            asked: &mut self.asked,
-            pod,
-            sockets: &mut observation.pod,
-            node,
-        };
-        Ok(runner::run(&self.call.pipeline, facts, &mut wire)?.with_observed(observation.model.clone()))
-    }
-
-    /// Routes that an ADD of the container moved are wanted where it put them, as it put them: nobody else knows
-    /// what they were like. One that is back at its old place is moved anew.
-    fn recall(&self, model: &mut Model) {
-        let mut images = Vec::new();
-        for record in self.own.iter().chain(&self.others) {
-            for lost in record.lost().filter(|lost| !model.routes.iter().any(|known| known.same(lost))) {
-                let is_image = |known: &&KnownRoute| known.protocol == PROTOCOL && known.is_like(lost);
-                images.extend(record.after.routes.iter().find(is_image).cloned());
-            }
-        }
-        model.recall(&images);
-    }
-
-    /// Addresses to which the node has a route of ours that leads to another container's link, when
-    /// that container has a record. Without one the route is a dead Pod's leftover.
-    fn claims(&self, model: &Model) -> Result<Vec<Claim>, AttachmentError> {
-        let mut claims = Vec::new();
-        for known in model.routes_of(Side::Node).filter(|known| known.flags.ours) {
-            let link = known
-                .route
-                .next_hops
-                .iter()
-                .filter_map(|hop| hop.device.as_ref())
-                .find_map(|name| model.link(&Device::node(name)).filter(|link| !link.flags.ours));
-            let alias =
-                link.and_then(|link| link.alias.as_deref()).and_then(|alias| alias.strip_prefix("coordinator:"));
-            let Some((prefix, _)) = alias.and_then(|alias| alias.split_once('/')) else { continue };
-            let mut containers = self.store.containers()?;
-            let holder = containers.find(|id| id.prefix(64) == prefix && *id != self.call.request.container);
-            claims.extend(holder.map(|container| Claim { ip: known.route.to.addr(), container }));
-        }
-        Ok(claims)
-    }
-
-    fn is_claimed_by_others(&self, key: &Key) -> bool {
-        self.others.iter().any(|record| record.after.own_keys().contains(key))
-    }
-
     /// The intent: what is touched, as it was before any attachment of ours and as it is wanted.
     fn record(&self, seen: &Observation, projection: &Projection, touched: &BTreeSet<Key>, plan: &Plan) -> Record {
         let mut before = seen.model.restricted(touched);
         let mut keys = touched.clone();
-        for earlier in self.others.iter().chain(&self.own) {
+        for earlier in self.outlook.others.iter().chain(&self.outlook.own) {
             let claimed: BTreeSet<Key> = earlier.after.own_keys().intersection(touched).cloned().collect();
             before = before.without(&claimed);
             before.extend(earlier.before.restricted(&claimed));
         }
-        if let Some(own) = &self.own {
+        if let Some(own) = &self.outlook.own {
             // What the first ADD moved is no longer where it was: its record alone knows of it.
             let lost: BTreeSet<Key> = own.lost().map(Key::of_route).filter(|key| !touched.contains(key)).collect();
             before.extend(own.before.restricted(&lost));
@@ -291,15 +197,15 @@ impl<'a> Attempt<'a> {
             before.extend(own.before.restricted(&raised));
             keys.extend(raised);
         }
-        let request = &self.call.request;
-        let (device, inode) = self.call.namespace.identity();
+        let request = &self.outlook.call.request;
+        let (device, inode) = self.outlook.call.namespace.identity();
         Record {
             version: 1,
             container: request.container.clone(),
             interface: request.interface.clone(),
             network: request.network.clone(),
             state: State::Intent,
-            namespace: Some(NamespaceIdentity { path: self.call.namespace.path().to_owned(), device, inode }),
+            namespace: Some(NamespaceIdentity { path: self.outlook.call.namespace.path().to_owned(), device, inode }),
             table: projection.facts().attached_link().and_then(|link| link.table),
             addresses: projection.facts().attached_addresses().into_iter().map(Address::ip).collect(),
             route_sources: seen.route_sources.clone(),
@@ -323,7 +229,7 @@ impl<'a> Attempt<'a> {
         let Some(failure) = outcome.failures.into_iter().next() else { return Ok(()) };
         let mut undone = touched.clone();
         // The node's rules are not observed; one that the first ADD of this attachment claims stays.
-        let claimed = self.own.as_ref().map(|own| own.after.own_keys()).unwrap_or_default();
+        let claimed = self.outlook.own.as_ref().map(|own| own.after.own_keys()).unwrap_or_default();
         let is_kept = |key: &Key| key.is_shared_on_node() && claimed.contains(key);
         undone.extend(edits.iter().map(Edit::key));
         undone.retain(|key| !outcome.satisfied.contains(key) && !is_kept(key));
@@ -353,7 +259,7 @@ impl<'a> Attempt<'a> {
                 mtu: pod.mtu,
             })
         });
-        let has_policy = self.call.settings.pod_mac_prefix.is_some();
+        let has_policy = self.outlook.call.settings.pod_mac_prefix.is_some();
         let mac = facts.attached_link().and_then(|link| link.mac).filter(|_| has_policy);
         Added { mac, veth, mode: facts.mode(), warnings: projection.warnings().to_vec() }
     }

@@ -10,6 +10,8 @@ mod check;
 mod collect;
 mod delete;
 mod heirs;
+mod outlook;
+mod plan;
 mod ready;
 mod release;
 
@@ -31,6 +33,7 @@ pub use add::{add, add_with_fault};
 pub use check::{CheckCall, check};
 pub use collect::{CollectCall, collect};
 pub use delete::delete;
+pub use plan::{Planned, plan};
 pub use ready::ready;
 
 use crate::{conflict_report, pipeline::Pipeline, record::StoreError, runner::RunError};

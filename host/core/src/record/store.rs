@@ -4,6 +4,8 @@
 //! The container's lock is taken first, then the node's. A container's directory exists while a record
 //! or a call needs it, so the cost of a call does not grow with what the node holds.
 
+mod look;
+
 use std::{ops::ControlFlow, path::Path, time::Duration};
 
 use coordinator_sdk::{ContainerId, InterfaceName};

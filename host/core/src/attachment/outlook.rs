@@ -1,0 +1,140 @@
+//! What an ADD would do: observe, put the facts together, run the pipeline, take the difference.
+//!
+//! ADD goes on from here, and `plan` ends here: nothing in this file writes.
+
+use std::collections::BTreeSet;
+
+use coordinator_sdk::{
+    Claim, Device, Facts, Key, KnownRoute, Model, OtherAttachment, PROTOCOL, Plan, Projection, Side,
+};
+use coordinator_stages::{
+    decide::node_veth_name,
+    kernel::namespace::Inside,
+    observe::{Depth, Observation, Question, observe},
+    sockets::NodeSockets,
+};
+
+use super::{AddCall, AttachmentError};
+use crate::record::{Record, Store};
+
+/// What an ADD stands on.
+pub(super) struct Outlook<'a> {
+    pub(super) call: &'a AddCall,
+    /// The node's records; absent when there are none yet.
+    pub(super) store: Option<&'a Store>,
+    /// The attachment's own record, of an earlier ADD.
+    pub(super) own: Option<Record>,
+    /// Those of the container's other attachments.
+    pub(super) others: Vec<Record>,
+}
+
+/// What is, what is wanted, and the difference.
+pub(super) struct Prospect {
+    pub(super) projection: Projection,
+    /// The keys of all objects that stages asked for.
+    pub(super) touched: BTreeSet<Key>,
+    pub(super) plan: Plan,
+}
+
+impl Outlook<'_> {
+    /// What becomes of a run of the pipeline: what an earlier ADD made and no stage asked for is given up.
+    pub(super) fn prospect(&self, run: Projection, observed: &Model) -> Prospect {
+        let mut projection = run.with_observed(observed.clone());
+        let touched = projection.touched();
+        if let Some(own) = &self.own {
+            let raised = own.raised();
+            let mut given_up: BTreeSet<Key> = own.after.own_keys().difference(&raised).cloned().collect();
+            given_up.retain(|key| !touched.contains(key) && !self.is_claimed_by_others(key));
+            projection.release(&own.before, &given_up);
+        }
+        let plan = projection.plan();
+        Prospect { projection, touched, plan }
+    }
+
+    /// Reads both sides. The calling thread is in the Pod's namespace.
+    pub(super) fn observe(
+        &self,
+        pod: &Inside<'_>,
+        node: &mut NodeSockets,
+        depth: Depth,
+    ) -> Result<Observation, AttachmentError> {
+        let request = &self.call.request;
+        let node_veth = node_veth_name(&request.container);
+        let question = Question {
+            container: &request.container,
+            attached: request.interface.as_str(),
+            first: self.call.settings.pod_default_cni_nic.as_str(),
+            node_veth: &node_veth,
+            results: &self.call.addresses,
+            host_rule_table: self.call.settings.host_rule_table,
+            route_sources: self.own.as_ref().map(|own| own.route_sources.as_slice()).unwrap_or_default(),
+            lists_neighbours: self.call.settings.pod_mac_prefix.is_some(),
+            depth,
+        };
+        Ok(observe(pod, node, &question)?)
+    }
+
+    /// What the stages see.
+    pub(super) fn facts(&self, observation: &mut Observation) -> Result<Facts, AttachmentError> {
+        // Where somebody flushed the rules, the record still knows the interface's table.
+        let attached = Device::pod(self.call.request.interface.as_str());
+        if let Some(link) = observation.model.links.iter_mut().find(|link| link.device == attached) {
+            link.table = link.table.or(self.own.as_ref().and_then(|own| own.table));
+        }
+        let other = |record: &Record| OtherAttachment {
+            interface: record.interface.clone(),
+            network: record.network.clone(),
+            table: record.table,
+        };
+        let mut model = observation.model.clone();
+        self.recall(&mut model);
+        Ok(Facts {
+            request: self.call.request.clone(),
+            settings: self.call.settings.clone(),
+            others: self.others.iter().map(other).collect(),
+            claims: self.claims(&observation.model)?,
+            node_next_hops: observation.node_next_hops.clone(),
+            model,
+            ..Facts::default()
+        })
+    }
+
+    /// Routes that an ADD of the container moved are wanted where it put them, as it put them: nobody else knows
+    /// what they were like. One that is back at its old place is moved anew.
+    fn recall(&self, model: &mut Model) {
+        let mut images = Vec::new();
+        for record in self.own.iter().chain(&self.others) {
+            for lost in record.lost().filter(|lost| !model.routes.iter().any(|known| known.same(lost))) {
+                let is_image = |known: &&KnownRoute| known.protocol == PROTOCOL && known.is_like(lost);
+                images.extend(record.after.routes.iter().find(is_image).cloned());
+            }
+        }
+        model.recall(&images);
+    }
+
+    /// Addresses to which the node has a route of ours that leads to another container's link, when
+    /// that container has a record. Without one the route is a dead Pod's leftover.
+    fn claims(&self, model: &Model) -> Result<Vec<Claim>, AttachmentError> {
+        let mut claims = Vec::new();
+        let Some(store) = self.store else { return Ok(claims) };
+        for known in model.routes_of(Side::Node).filter(|known| known.flags.ours) {
+            let link = known
+                .route
+                .next_hops
+                .iter()
+                .filter_map(|hop| hop.device.as_ref())
+                .find_map(|name| model.link(&Device::node(name)).filter(|link| !link.flags.ours));
+            let alias =
+                link.and_then(|link| link.alias.as_deref()).and_then(|alias| alias.strip_prefix("coordinator:"));
+            let Some((prefix, _)) = alias.and_then(|alias| alias.split_once('/')) else { continue };
+            let mut containers = store.containers()?;
+            let holder = containers.find(|id| id.prefix(64) == prefix && *id != self.call.request.container);
+            claims.extend(holder.map(|container| Claim { ip: known.route.to.addr(), container }));
+        }
+        Ok(claims)
+    }
+
+    fn is_claimed_by_others(&self, key: &Key) -> bool {
+        self.others.iter().any(|record| record.after.own_keys().contains(key))
+    }
+}
