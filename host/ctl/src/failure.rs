@@ -2,7 +2,13 @@
 
 use std::{io, path::PathBuf};
 
-use coordinator_core::{pipeline::PipelineError, replay::ReplayError};
+use coordinator_core::{
+    attachment::{AttachmentError, NamespaceError},
+    effective::EffectiveError,
+    pipeline::PipelineError,
+    record::StoreError,
+    replay::ReplayError,
+};
 
 use crate::exit::Exit;
 
@@ -36,6 +42,52 @@ pub(crate) enum Failure {
     /// Recorded facts cannot be run.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// A file is no JSON.
+    #[error("{path} is not JSON")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A CNI configuration is none of ours.
+    #[error("{path} is no configuration of the plugin \"coordinator\", and no list that has one")]
+    NoSection {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing is known of what the caller named.
+    #[error("no attachment is known of {whom}; `coordinatorctl list` shows those that are")]
+    NotFound {
+        /// As it was named.
+        whom: String,
+    },
+    /// The caller must choose.
+    #[error("{whom} has several attachments: {names}; choose one with --interface")]
+    Ambiguous {
+        /// As it was named.
+        whom: String,
+        /// What may be meant.
+        names: String,
+    },
+    /// Nobody knows where the Pod's namespace is.
+    #[error("the network namespace of {whom} is not recorded; name it by its path, with --container and --interface")]
+    NoNamespace {
+        /// The attachment.
+        whom: String,
+    },
+    /// A namespace cannot be used.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    /// Records cannot be used.
+    #[error(transparent)]
+    Records(#[from] StoreError),
+    /// Settings or pipeline of a call are wrong.
+    #[error(transparent)]
+    Effective(#[from] EffectiveError),
+    /// An attachment cannot be looked at.
+    #[error(transparent)]
+    Attachment(#[from] AttachmentError),
     /// The answer could not be written.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
@@ -53,20 +105,33 @@ impl Failure {
             {
                 Exit::NoInput
             }
-            Self::Read { .. } | Self::Write { .. } | Self::Output(_) => Exit::Io,
-            Self::Replay(ReplayError::Read { .. }) => Exit::Io,
-            Self::Toml { .. } | Self::Replay(ReplayError::Facts { .. } | ReplayError::Setting(_)) => {
-                Exit::Configuration
+            Self::NotFound { .. } | Self::NoNamespace { .. } | Self::Namespace(NamespaceError::Open { .. }) => {
+                Exit::NoInput
             }
-            Self::Replay(ReplayError::Run(_)) => Exit::No,
-            Self::Pipeline(PipelineError::File(_) | PipelineError::Directory { .. }) => Exit::Io,
-            Self::Pipeline(PipelineError::Missing { .. }) => Exit::NoInput,
-            Self::Pipeline(PipelineError::Wrong(_) | PipelineError::Guest { .. }) => Exit::Configuration,
+            Self::Attachment(AttachmentError::NotAttached { .. }) => Exit::NoInput,
+            Self::Ambiguous { .. } => Exit::Usage,
+            Self::Toml { .. } | Self::Json { .. } | Self::NoSection { .. } => Exit::Configuration,
+            Self::Replay(ReplayError::Facts { .. } | ReplayError::Setting(_)) => Exit::Configuration,
+            Self::Replay(ReplayError::Run(_)) | Self::Attachment(AttachmentError::Run(_)) => Exit::No,
+            Self::Pipeline(error) | Self::Effective(EffectiveError::Pipeline(error)) => pipeline(error),
+            Self::Effective(EffectiveError::Wrong(_)) => Exit::Configuration,
+            Self::Read { .. } | Self::Write { .. } | Self::Output(_) | Self::Namespace(_) | Self::Records(_) => {
+                Exit::Io
+            }
+            Self::Replay(_) | Self::Effective(_) | Self::Attachment(_) => Exit::Io,
         }
     }
 
     /// True when the reader of the answer went away, as `head` does.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+fn pipeline(error: &PipelineError) -> Exit {
+    match error {
+        PipelineError::Missing { .. } => Exit::NoInput,
+        PipelineError::File(_) | PipelineError::Directory { .. } => Exit::Io,
+        PipelineError::Wrong(_) | PipelineError::Guest { .. } => Exit::Configuration,
     }
 }

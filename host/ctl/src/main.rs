@@ -9,6 +9,9 @@ mod exit;
 mod failure;
 mod html;
 mod pipeline;
+mod plan;
+mod subject;
+mod table;
 mod terminal;
 
 use std::process::ExitCode;
@@ -35,12 +38,15 @@ enum Command {
     /// Write and check pipeline files
     #[command(subcommand)]
     Pipeline(pipeline::Command),
+    /// Show what an ADD would do, stage by stage; nothing is written
+    Plan(plan::Arguments),
 }
 
 impl Command {
     fn run(&self, terminal: &Terminal) -> Result<Exit, Failure> {
         match self {
             Self::Pipeline(command) => command.run(terminal),
+            Self::Plan(arguments) => plan::run(arguments, terminal),
         }
     }
 }

@@ -29,12 +29,21 @@ pub fn command(program: &str, arguments: &[&str], input: &str) -> Result<String>
 
 /// The plugin under test: `COORDINATOR_BIN`, else the one that cargo built beside the tests.
 pub fn plugin() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("COORDINATOR_BIN") {
+    built("COORDINATOR_BIN", "coordinator")
+}
+
+/// The operator's tool: `COORDINATORCTL_BIN`, else the one that cargo built beside the tests.
+pub fn tool() -> Result<PathBuf> {
+    built("COORDINATORCTL_BIN", "coordinatorctl")
+}
+
+fn built(variable: &str, name: &str) -> Result<PathBuf> {
+    if let Some(path) = env::var_os(variable) {
         let path = PathBuf::from(path);
-        ensure!(path.is_file(), "COORDINATOR_BIN is {}, which is no file", path.display());
+        ensure!(path.is_file(), "{variable} is {}, which is no file", path.display());
         return Ok(path);
     }
     let test = env::current_exe()?;
-    let beside = test.ancestors().skip(1).take(3).map(|folder| folder.join("coordinator")).find(|path| path.is_file());
-    beside.context("there is no plugin beside the tests: run cargo xtask test, or set COORDINATOR_BIN")
+    let beside = test.ancestors().skip(1).take(3).map(|folder| folder.join(name)).find(|path| path.is_file());
+    beside.with_context(|| format!("there is no {name} beside the tests: run cargo xtask test, or set {variable}"))
 }

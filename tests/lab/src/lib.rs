@@ -23,6 +23,7 @@ mod capture;
 mod command;
 mod host;
 mod lan;
+mod monitor;
 mod node;
 mod overlay;
 mod pod;
@@ -32,8 +33,9 @@ mod traffic;
 mod trials;
 
 pub use capture::{Capture, Seen, most_in_a_second};
-pub use command::{command, plugin};
+pub use command::{command, plugin, tool};
 pub use host::Host;
+pub use monitor::Monitor;
 pub use node::{Families, Lab, run, tell};
 pub use overlay::Overlay;
 pub use pod::{Call, Network, PluginError, Pod};

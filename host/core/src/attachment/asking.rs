@@ -26,7 +26,7 @@ use super::{
     release::{self, Reason},
 };
 use crate::{
-    record::{ContainerLock, NamespaceIdentity, Record, State, Store, VERSION},
+    record::{About, ContainerLock, NamespaceIdentity, Record, State, Store, VERSION},
     runner::{RunError, Wire},
 };
 
@@ -176,6 +176,7 @@ impl Asking<'_, '_, '_> {
             network: request.network.clone(),
             state: State::Committed,
             namespace: Some(NamespaceIdentity { path: self.call.namespace.path().to_owned(), device, inode }),
+            about: About::default(),
             table: None,
             addresses: Vec::new(),
             route_sources: Vec::new(),

@@ -45,6 +45,11 @@ impl Outlook<'_> {
             let raised = own.raised();
             let mut given_up: BTreeSet<Key> = own.after.own_keys().difference(&raised).cloned().collect();
             given_up.retain(|key| !touched.contains(key) && !self.is_claimed_by_others(key));
+            // The parameters of an interface that has left went with it.
+            given_up.retain(|key| match key {
+                Key::Sysctl(side, name) => observed.sysctl(*side, name).is_some(),
+                _ => true,
+            });
             projection.release(&own.before, &given_up);
         }
         let plan = projection.plan();

@@ -9,7 +9,7 @@ mod store;
 
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
-use coordinator_sdk::{ContainerId, Device, InterfaceName, Key, KnownRoute, Model, PROTOCOL, Plan};
+use coordinator_sdk::{ContainerId, Device, InterfaceName, Key, KnownRoute, Model, PROTOCOL, Plan, Settings, Skipped};
 use serde::{Deserialize, Serialize};
 
 pub use coordinator_stages::kernel::directory::Share;
@@ -50,6 +50,20 @@ pub struct NamespaceIdentity {
     pub inode: u64,
 }
 
+/// What the call said, for people who ask later: nothing acts on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// The Pod's namespace, or empty.
+    pub pod_namespace: String,
+    /// The Pod's name, or empty.
+    pub pod_name: String,
+    /// The settings as they were in the end, each with its source.
+    pub settings: Settings,
+    /// The stages that did not take part.
+    pub skipped: Vec<Skipped>,
+}
+
 /// One attachment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -66,6 +80,9 @@ pub struct Record {
     pub state: State,
     /// The Pod's namespace.
     pub namespace: Option<NamespaceIdentity>,
+    /// What the call said.
+    #[serde(default)]
+    pub about: About,
     /// The table of the interface's own, when it has one.
     pub table: Option<u32>,
     /// The interface's addresses.

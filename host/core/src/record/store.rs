@@ -280,7 +280,7 @@ fn read(directory: &Directory, container: &ContainerId, entry: &Entry) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{State, VERSION};
+    use crate::record::{About, State, VERSION};
     use coordinator_sdk::{Model, Plan, Side, Sysctl};
 
     const PATIENCE: Duration = Duration::from_millis(20);
@@ -303,6 +303,7 @@ mod tests {
             network: "net".to_owned(),
             state: State::Intent,
             namespace: None,
+            about: About::default(),
             table: None,
             addresses: Vec::new(),
             route_sources: Vec::new(),

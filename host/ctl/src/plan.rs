@@ -1,0 +1,227 @@
+//! `coordinatorctl plan`: what an ADD would do, stage by stage; nothing is written.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use coordinator_core::{
+    attachment::{self, AddCall, AttachmentError, Namespace, Planned},
+    effective::{Choice, effective},
+    pipeline::Pipeline,
+    replay::{self, ReplayError},
+    runner::RunError,
+};
+use coordinator_sdk::{ContainerId, InterfaceName, Mode, Plan, Projection};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    exit::Exit,
+    failure::Failure,
+    pipeline::given,
+    subject::{self, Places, Whom, known::Known},
+    table,
+    terminal::Terminal,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// A Pod as NAME or NAMESPACE/NAME, a container id or its beginning, or a network namespace's path
+    #[arg(value_name = "POD", required_unless_present = "facts")]
+    whom: Option<String>,
+    /// The interface, when the Pod has several attachments
+    #[arg(long, short, value_name = "NAME")]
+    interface: Option<InterfaceName>,
+    /// Recorded facts, in place of a live Pod
+    #[arg(long, value_name = "FILE", conflicts_with = "whom")]
+    facts: Option<PathBuf>,
+    /// The network's CNI configuration, with `prevResult`; `-` reads it from standard input. Without it, what the
+    /// runtime remembers of the Pod
+    #[arg(long, value_name = "FILE", conflicts_with = "facts")]
+    config: Option<PathBuf>,
+    /// The container's id, for a namespace's path of which nothing is recorded
+    #[arg(long, value_name = "ID", conflicts_with = "facts")]
+    container: Option<ContainerId>,
+    /// A pipeline file to try, in place of the one that the settings name
+    #[arg(long, value_name = "FILE")]
+    pipeline: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    places: Places,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
+    let outcome = match &arguments.facts {
+        Some(path) => replayed(path, arguments),
+        None => {
+            let whom = Whom {
+                whom: arguments.whom.clone().unwrap_or_default(),
+                interface: arguments.interface.clone(),
+                places: arguments.places.clone(),
+            };
+            live(&whom, arguments)
+        }
+    };
+    let (refusal, exit) = match outcome {
+        Ok(answer) => {
+            match arguments.json {
+                true => terminal.answer_json(&to_json(&answer))?,
+                false => terminal.answer(&to_text(&answer))?,
+            }
+            return Ok(Exit::Success);
+        }
+        Err(Failure::Attachment(AttachmentError::Run(error)) | Failure::Replay(ReplayError::Run(error))) => {
+            (error, Exit::No)
+        }
+        Err(failure) => return Err(failure),
+    };
+    match arguments.json {
+        true => terminal.answer_json(&refused(&refusal))?,
+        false => {
+            terminal.answer(&format!("An ADD would fail: {refusal}\n"))?;
+            if let RunError::Refused { refusal, .. } = &refusal {
+                terminal.answer(&refusal.hint.as_ref().map(|hint| format!("Try: {hint}\n")).unwrap_or_default())?;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// What is answered.
+struct Answer {
+    container: String,
+    interface: String,
+    projection: Projection,
+    plan: Plan,
+    notes: Vec<String>,
+}
+
+fn replayed(path: &std::path::Path, arguments: &Arguments) -> Result<Answer, Failure> {
+    let pipeline = match &arguments.pipeline {
+        Some(path) => Pipeline::try_from(given::sound(path)?)?,
+        None => Pipeline::builtin()?,
+    };
+    let projection = replay::replay(&pipeline, replay::read_facts(path)?, &Map::new())?;
+    let request = &projection.facts().request;
+    Ok(Answer {
+        container: request.container.to_string(),
+        interface: request.interface.to_string(),
+        plan: projection.plan(),
+        notes: Vec::new(),
+        projection,
+    })
+}
+
+fn live(whom: &Whom, arguments: &Arguments) -> Result<Answer, Failure> {
+    let call = call(whom, arguments)?;
+    let Planned { projection, plan, interrupted, .. } = attachment::plan(&call)?;
+    let note = |record: &coordinator_core::record::Record| {
+        format!("an earlier call for {} did not end: the ADD undoes it first", record.interface)
+    };
+    let mut notes: Vec<String> = interrupted.iter().map(note).collect();
+    if projection.facts().mode() == Mode::Disable {
+        notes.push("the mode is disable: the plugin does nothing".to_owned());
+    }
+    Ok(Answer {
+        container: call.request.container.to_string(),
+        interface: call.request.interface.to_string(),
+        projection,
+        plan,
+        notes,
+    })
+}
+
+/// The ADD as a runtime would make it.
+fn call(whom: &Whom, arguments: &Arguments) -> Result<AddCall, Failure> {
+    let known = match whom.one() {
+        Ok(known) => Some(known),
+        // A namespace of which nothing is recorded yet: the caller says the rest.
+        Err(Failure::NotFound { .. }) if whom.whom.starts_with('/') => None,
+        Err(failure) => return Err(failure),
+    };
+    let remembered = known.as_ref().and_then(|known| known.remembered.as_ref());
+    let fields = match (&arguments.config, remembered) {
+        (Some(path), _) => subject::read_configuration(path)?,
+        (None, Some(remembered)) => remembered.configuration.clone(),
+        (None, None) => bare(known.as_ref()),
+    };
+    let container = arguments.container.clone().or_else(|| known.as_ref().map(|known| known.container.clone()));
+    let interface = whom.interface.clone().or_else(|| known.as_ref().map(|known| known.interface.clone()));
+    let interface = interface.unwrap_or_else(InterfaceName::first);
+    let mut request = subject::request(container.unwrap_or_else(ContainerId::unknown), interface, &fields);
+    if let Some(known) = &known {
+        (request.pod_namespace, request.pod_name) = (known.pod_namespace.clone(), known.pod_name.clone());
+    }
+    let namespace = match &known {
+        Some(known) if !whom.whom.starts_with('/') => subject::namespace(known)?,
+        _ => Namespace::open(std::path::Path::new(&whom.whom))?,
+    };
+    let choice = match &arguments.pipeline {
+        Some(path) => Choice::Given(Pipeline::try_from(given::sound(path)?)?),
+        None => Choice::Settings,
+    };
+    let effective = effective(&fields, &request, choice)?;
+    let addresses = subject::addresses(&fields, &request.interface);
+    let places = whom.places.of_attachments();
+    let (settings, pipeline) = (effective.resolved.settings, effective.pipeline);
+    Ok(AddCall { request, settings, namespace, addresses, pipeline, places })
+}
+
+/// Nobody remembers a configuration: only the network's name is known.
+fn bare(known: Option<&Known>) -> Map<String, Value> {
+    let name = known.map(|known| known.network.as_str()).unwrap_or_default();
+    [("name".to_owned(), name.into())].into_iter().collect()
+}
+
+fn to_text(answer: &Answer) -> String {
+    let facts = answer.projection.facts();
+    let mode = format!("{:?}", facts.mode()).to_lowercase();
+    let mut text = format!("{}/{}, mode {mode}\n\n", answer.container, answer.interface);
+    if answer.plan.edits.is_empty() {
+        text.push_str("Nothing is to be done: everything is as it is wanted.\n");
+    } else {
+        let rows = answer.plan.edits.iter().enumerate().map(|(at, planned)| {
+            vec![at.saturating_add(1).to_string(), planned.stage.clone(), planned.edit.to_string(), planned.why.clone()]
+        });
+        text.push_str(&table::render(&["#", "stage", "change", "because"], rows));
+    }
+    for probe in &facts.probes {
+        text.push_str(&format!("\nThe wire would be asked: {probe:?}\n"));
+    }
+    for skipped in answer.projection.skipped() {
+        text.push_str(&format!("\nStage {} is skipped: {}\n", skipped.stage, skipped.why));
+    }
+    for warning in answer.projection.warnings().iter().chain(&answer.notes) {
+        text.push_str(&format!("\nNote: {warning}\n"));
+    }
+    text
+}
+
+fn to_json(answer: &Answer) -> Value {
+    let facts = answer.projection.facts();
+    let edit = |planned: &coordinator_sdk::PlannedEdit| {
+        json!({
+            "stage": planned.stage, "change": planned.edit.to_string(), "why": planned.why,
+            "side": planned.edit.side(), "edit": planned.edit,
+        })
+    };
+    json!({
+        "container": answer.container,
+        "interface": answer.interface,
+        "mode": facts.mode(),
+        "plan": answer.plan.edits.iter().map(edit).collect::<Vec<_>>(),
+        "probes": facts.probes,
+        "skipped": answer.projection.skipped(),
+        "warnings": answer.projection.warnings(),
+        "notes": answer.notes,
+    })
+}
+
+fn refused(error: &RunError) -> Value {
+    match error {
+        RunError::Refused { stage, refusal } => {
+            json!({"refused": {"stage": stage, "reason": refusal.reason, "hint": refusal.hint, "retry": refusal.retry}})
+        }
+        other => json!({"refused": {"reason": other.to_string()}}),
+    }
+}

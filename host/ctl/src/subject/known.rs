@@ -1,0 +1,103 @@
+//! The attachments that are known on this node: by our records, by what the runtime remembers, or by both.
+
+use std::path::PathBuf;
+
+use coordinator_core::record::{Record, Store};
+use coordinator_sdk::{ContainerId, InterfaceName};
+
+use super::{
+    Places,
+    cache::{self, Remembered},
+};
+use crate::failure::Failure;
+
+/// An attachment and what is known of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) container: ContainerId,
+    pub(crate) interface: InterfaceName,
+    pub(crate) network: String,
+    pub(crate) pod_namespace: String,
+    pub(crate) pod_name: String,
+    /// Our record of it.
+    pub(crate) record: Option<Record>,
+    /// What the runtime remembers of it.
+    pub(crate) remembered: Option<Remembered>,
+}
+
+impl Known {
+    fn of_record(record: Record) -> Self {
+        Self {
+            container: record.container.clone(),
+            interface: record.interface.clone(),
+            network: record.network.clone(),
+            pod_namespace: record.about.pod_namespace.clone(),
+            pod_name: record.about.pod_name.clone(),
+            record: Some(record),
+            remembered: None,
+        }
+    }
+
+    fn of_cache(remembered: Remembered) -> Self {
+        Self {
+            container: remembered.container.clone(),
+            interface: remembered.interface.clone(),
+            network: remembered.network.clone(),
+            pod_namespace: remembered.arg("K8S_POD_NAMESPACE").to_owned(),
+            pod_name: remembered.arg("K8S_POD_NAME").to_owned(),
+            record: None,
+            remembered: Some(remembered),
+        }
+    }
+
+    /// Where the Pod's namespace was when it was attached.
+    pub(crate) fn namespace_path(&self) -> Option<PathBuf> {
+        self.record.as_ref()?.namespace.as_ref().map(|namespace| namespace.path.clone())
+    }
+
+    /// The Pod, or nothing where nobody named one.
+    pub(crate) fn pod(&self) -> String {
+        match (self.pod_namespace.as_str(), self.pod_name.as_str()) {
+            ("", name) => name.to_owned(),
+            (namespace, name) => format!("{namespace}/{name}"),
+        }
+    }
+
+    /// `CONTAINER/INTERFACE`, the container's id cut to what tells it from others.
+    pub(crate) fn short(&self) -> String {
+        format!("{}/{}", self.container.prefix(12), self.interface)
+    }
+}
+
+/// All of them, sorted by container and interface.
+///
+/// # Errors
+/// A record cannot be read or trusted.
+pub(crate) fn all(places: &Places) -> Result<Vec<Known>, Failure> {
+    let mut known: Vec<Known> = Vec::new();
+    if let Some(store) = Store::existing(&places.state)? {
+        let mut containers: Vec<ContainerId> = store.containers()?.collect();
+        containers.sort();
+        for container in containers {
+            known.extend(store.look(&container)?.into_iter().map(Known::of_record));
+        }
+    }
+    for remembered in cache::read(&places.cache) {
+        let is_same =
+            |it: &&mut Known| (&it.container, &it.interface) == (&remembered.container, &remembered.interface);
+        let mut same: Vec<&mut Known> = known.iter_mut().filter(is_same).collect();
+        if same.is_empty() {
+            known.push(Known::of_cache(remembered));
+            continue;
+        }
+        for it in &mut same {
+            let named = Known::of_cache(remembered.clone());
+            if it.pod_name.is_empty() {
+                (it.pod_namespace, it.pod_name) = (named.pod_namespace, named.pod_name);
+            }
+            it.remembered = named.remembered;
+        }
+    }
+    known.sort_by(|left, right| (&left.container, &left.interface).cmp(&(&right.container, &right.interface)));
+    Ok(known)
+}

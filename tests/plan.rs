@@ -1,0 +1,157 @@
+//! `coordinatorctl plan`: it says exactly what ADD then does, in every scenario, and writes nothing.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use coordinator_lab::{Families, Lab, Monitor, Network, Overlay, Pod, command, difference, run, tool};
+use serde_json::{Value, json};
+
+fn with(lab: &Lab, more: Value) -> Value {
+    let mut settings = lab.cluster();
+    for (key, value) in more.as_object().into_iter().flatten() {
+        settings[key] = value.clone();
+    }
+    settings
+}
+
+/// What the tool says of an ADD with this result; it must write nothing, on either side.
+fn planned(lab: &Lab, pod: &Pod, interface: &str, network: &Network, settings: &Value) -> Result<Value> {
+    let mut configuration = network.configuration("coordinator", settings);
+    configuration["prevResult"] = pod.result(interface);
+    let before = (lab.node.snapshot()?, pod.host.snapshot()?);
+    let monitors = (Monitor::begin(&lab.node)?, Monitor::begin(&pod.host)?);
+    let path = pod.host.path().display().to_string();
+    let tool = tool()?.display().to_string();
+    let arguments = ["plan", &path, "--container", &pod.container, "--interface", interface, "--config", "-", "--json"];
+    let text = command(&tool, &arguments, &configuration.to_string())?;
+    let heard = (monitors.0.end()?, monitors.1.end()?);
+    ensure!(heard.0.is_empty() && heard.1.is_empty(), "plan wrote: {heard:?}");
+    ensure!(difference(&before.0, &lab.node.snapshot()?).is_empty(), "plan changed the node");
+    ensure!(difference(&before.1, &pod.host.snapshot()?).is_empty(), "plan changed the pod");
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// The changes of a plan or a record: what is done, by which stage, and why.
+fn changes(plan: &Value) -> Result<Vec<Value>> {
+    let edits = plan.as_array().or_else(|| plan["edits"].as_array()).context("a plan has changes")?;
+    Ok(edits.iter().map(|edit| json!([edit["edit"], edit["stage"], edit["why"]])).collect())
+}
+
+/// Plans, adds, and compares change by change.
+fn add_as_planned(lab: &Lab, pod: &Pod, interface: &str, network: &Network, settings: &Value) -> Result<usize> {
+    let plan = planned(lab, pod, interface, network, settings)?;
+    pod.add(interface, network, settings, &pod.result(interface))?;
+    let record = fs::read_to_string(format!("/run/coordinator/{}/if-{interface}.json", pod.container))?;
+    let record: Value = serde_json::from_str(&record)?;
+    let (planned, done) = (changes(&plan["plan"])?, changes(&record["plan"])?);
+    ensure!(planned == done, "{interface}: planned {planned:#?}\ndone {done:#?}");
+    Ok(done.len())
+}
+
+fn attach_as_planned(lab: &Lab, pod: &Pod, interface: &str, network: &Network, settings: &Value) -> Result<usize> {
+    pod.attach_without_us(interface, network)?;
+    add_as_planned(lab, pod, interface, network, settings)
+}
+
+#[test]
+fn every_underlay_pod_gets_what_was_planned() {
+    for families in Families::ALL {
+        run(move |lab| {
+            let pod = lab.pod("p1")?;
+            let networks = [lab.network(1, 20, families), lab.network(2, 21, families), lab.network(2, 22, families)];
+            for (name, network) in ["eth0", "net1", "net2"].iter().zip(&networks) {
+                let done = attach_as_planned(lab, &pod, name, network, &lab.cluster())?;
+                assert!(done > 3, "{name}: {done}");
+            }
+            // A repeated ADD has next to nothing to do, and that is said too.
+            for (name, network) in ["eth0", "net1", "net2"].iter().zip(&networks) {
+                add_as_planned(lab, &pod, name, network, &lab.cluster())?;
+            }
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn every_overlay_pod_gets_what_was_planned() {
+    for shape in Overlay::ALL {
+        run(move |lab| {
+            let pod = lab.overlay_pod("p1", "eth0", 7, shape, Families::Dual)?;
+            for (name, lan, number) in [("net1", 1, 20), ("net2", 2, 21)] {
+                attach_as_planned(lab, &pod, name, &lab.network(lan, number, Families::Dual), &lab.cluster())?;
+            }
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn every_setting_is_in_the_plan() {
+    run(|lab| {
+        let variants = [
+            json!({"podMACPrefix": "0a:1b", "txQueueLen": 777, "vethLinkAddress": "169.254.99.1", "vethMTU": 1400}),
+            json!({"podRPFilter": 2, "hostRuleTable": 600, "hijackCIDR": ["169.254.20.10", "fd00:20::/64"]}),
+            json!({"policyRoutes": [{"dst": "10.50.0.0/16", "gw": "10.6.0.1"}, {"dst": "fd00:50::/64", "gw": "fd00:10:6::1"}]}),
+            json!({"tunePodRoutes": false}),
+            json!({"podDefaultRouteNic": "net1"}),
+            json!({"podRPFilter": -1}),
+        ];
+        for (at, variant) in variants.into_iter().enumerate() {
+            let settings = with(lab, variant);
+            let pod = lab.pod(&format!("p{at}"))?;
+            let number = 20 + u8::try_from(at)?;
+            attach_as_planned(lab, &pod, "eth0", &lab.network(1, number, Families::Dual), &settings)?;
+            // The policy's routers are not in the second network.
+            let settings = with(lab, json!({"podDefaultRouteNic": settings["podDefaultRouteNic"]}));
+            attach_as_planned(lab, &pod, "net1", &lab.network(2, number, Families::Dual), &settings)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_was_damaged_is_planned_to_be_mended() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let networks = [lab.network(1, 20, Families::Dual), lab.network(2, 21, Families::Dual)];
+        for (name, network) in ["eth0", "net1"].iter().zip(&networks) {
+            pod.attach(name, network, &lab.cluster())?;
+        }
+        pod.host.run("nft", &["flush", "ruleset"])?;
+        pod.host.ip(&["rule del priority 1000", "route del 10.96.0.0/16", "-6 route flush table 101"])?;
+        lab.node.ip(&["route flush table 500", "neighbour del 10.6.2.20 dev vethp1-01234567"])?;
+        for (name, network) in ["eth0", "net1"].iter().zip(&networks) {
+            let done = add_as_planned(lab, &pod, name, network, &lab.cluster())?;
+            assert!(done > 0, "{name}");
+        }
+        pod.detach("eth0", &networks[0], &lab.cluster())?;
+        add_as_planned(lab, &pod, "net1", &networks[1], &lab.cluster())?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_refusal_is_said_with_what_to_try() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let network = lab.network(1, 20, Families::V4);
+        pod.attach_without_us("eth0", &network)?;
+        let mut configuration = network.configuration("coordinator", &with(lab, json!({"mode": "overlay"})));
+        configuration["prevResult"] = pod.result("eth0");
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(file.path(), configuration.to_string())?;
+        let run = |more: &[&str]| {
+            let mut command = Command::new(tool()?);
+            command.arg("plan").arg(pod.host.path()).args(["--interface", "eth0", "--config"]).arg(file.path());
+            anyhow::Ok(command.args(more).output()?)
+        };
+        let output = run(&[])?;
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stdout)?;
+        assert!(said.starts_with("An ADD would fail: stage mode refuses: mode overlay cannot serve eth0"), "{said}");
+        assert!(said.contains("\nTry: use mode auto"), "{said}");
+        let said: Value = serde_json::from_slice(&run(&["--json"])?.stdout)?;
+        assert_eq!(said["refused"]["stage"], "mode");
+        Ok(())
+    });
+}
