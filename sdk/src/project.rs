@@ -161,6 +161,11 @@ impl Projection {
         self.reasons.keys().chain(&self.restored).cloned().collect()
     }
 
+    /// The stage that asked for an object last, and why.
+    pub fn reason(&self, key: &Key) -> Option<(&str, &str)> {
+        self.reasons.get(key).map(|(stage, why)| (stage.as_str(), why.as_str()))
+    }
+
     fn explain(&self, edit: Edit) -> PlannedEdit {
         let (stage, why) = self
             .reasons

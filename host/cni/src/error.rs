@@ -189,9 +189,10 @@ impl From<AttachmentError> for CniError {
                 Self::new(Code::Drift, message).details("an ADD of the attachment must come first")
             }
             AttachmentError::Packets { .. } => Self::new(Code::Io, message),
-            AttachmentError::Unsteady(_) | AttachmentError::Changed | AttachmentError::Overtaken => {
-                Self::new(Code::TryAgain, message)
-            }
+            AttachmentError::Unsteady(_)
+            | AttachmentError::Drifting(_)
+            | AttachmentError::Changed
+            | AttachmentError::Overtaken => Self::new(Code::TryAgain, message),
             AttachmentError::Apply { .. } => {
                 Self::new(Code::Kernel, message).details("nothing was changed: pod and node are as they were")
             }

@@ -62,6 +62,14 @@ pub(crate) enum Failure {
         /// As it was named.
         whom: String,
     },
+    /// The attachment has nothing of the kind.
+    #[error("{whom} has no setting and no object called {what:?}; `coordinatorctl show` lists what it has")]
+    NoObject {
+        /// As it was named.
+        what: String,
+        /// The attachment.
+        whom: String,
+    },
     /// The caller must choose.
     #[error("{whom} has several attachments: {names}; choose one with --interface")]
     Ambiguous {
@@ -105,9 +113,10 @@ impl Failure {
             {
                 Exit::NoInput
             }
-            Self::NotFound { .. } | Self::NoNamespace { .. } | Self::Namespace(NamespaceError::Open { .. }) => {
-                Exit::NoInput
-            }
+            Self::NotFound { .. }
+            | Self::NoObject { .. }
+            | Self::NoNamespace { .. }
+            | Self::Namespace(NamespaceError::Open { .. }) => Exit::NoInput,
             Self::Attachment(AttachmentError::NotAttached { .. }) => Exit::NoInput,
             Self::Ambiguous { .. } => Exit::Usage,
             Self::Toml { .. } | Self::Json { .. } | Self::NoSection { .. } => Exit::Configuration,

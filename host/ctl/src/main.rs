@@ -5,11 +5,16 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod exit;
+mod explain;
 mod failure;
 mod html;
+mod list;
 mod pipeline;
 mod plan;
+mod settings_view;
+mod show;
 mod subject;
 mod table;
 mod terminal;
@@ -40,6 +45,14 @@ enum Command {
     Pipeline(pipeline::Command),
     /// Show what an ADD would do, stage by stage; nothing is written
     Plan(plan::Arguments),
+    /// Say whether attachments are as they were made, and repair them
+    Check(check::Arguments),
+    /// List the attachments of this node
+    List(list::Arguments),
+    /// Show everything that is recorded of an attachment
+    Show(show::Arguments),
+    /// Say why an attachment has what it has: which stage, which setting, from which source
+    Explain(explain::Arguments),
 }
 
 impl Command {
@@ -47,6 +60,10 @@ impl Command {
         match self {
             Self::Pipeline(command) => command.run(terminal),
             Self::Plan(arguments) => plan::run(arguments, terminal),
+            Self::Check(arguments) => check::run(arguments, terminal),
+            Self::List(arguments) => list::run(arguments, terminal),
+            Self::Show(arguments) => show::run(arguments, terminal),
+            Self::Explain(arguments) => explain::run(arguments, terminal),
         }
     }
 }

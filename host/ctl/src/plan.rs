@@ -1,6 +1,6 @@
 //! `coordinatorctl plan`: what an ADD would do, stage by stage; nothing is written.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Args;
 use coordinator_core::{
@@ -10,7 +10,7 @@ use coordinator_core::{
     replay::{self, ReplayError},
     runner::RunError,
 };
-use coordinator_sdk::{ContainerId, InterfaceName, Mode, Plan, Projection};
+use coordinator_sdk::{ContainerId, InterfaceName, Key, Mode, Plan, PlannedEdit, Projection};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -93,7 +93,15 @@ struct Answer {
     interface: String,
     projection: Projection,
     plan: Plan,
+    /// Objects that the plan adds though they are there.
+    present: BTreeSet<Key>,
     notes: Vec<String>,
+}
+
+impl Answer {
+    fn is_present(&self, planned: &PlannedEdit) -> bool {
+        self.present.contains(&planned.edit.key())
+    }
 }
 
 fn replayed(path: &std::path::Path, arguments: &Arguments) -> Result<Answer, Failure> {
@@ -107,6 +115,7 @@ fn replayed(path: &std::path::Path, arguments: &Arguments) -> Result<Answer, Fai
         container: request.container.to_string(),
         interface: request.interface.to_string(),
         plan: projection.plan(),
+        present: BTreeSet::new(),
         notes: Vec::new(),
         projection,
     })
@@ -114,7 +123,7 @@ fn replayed(path: &std::path::Path, arguments: &Arguments) -> Result<Answer, Fai
 
 fn live(whom: &Whom, arguments: &Arguments) -> Result<Answer, Failure> {
     let call = call(whom, arguments)?;
-    let Planned { projection, plan, interrupted, .. } = attachment::plan(&call)?;
+    let Planned { projection, plan, present, interrupted, .. } = attachment::plan(&call)?;
     let note = |record: &coordinator_core::record::Record| {
         format!("an earlier call for {} did not end: the ADD undoes it first", record.interface)
     };
@@ -127,6 +136,7 @@ fn live(whom: &Whom, arguments: &Arguments) -> Result<Answer, Failure> {
         interface: call.request.interface.to_string(),
         projection,
         plan,
+        present,
         notes,
     })
 }
@@ -177,7 +187,7 @@ fn to_text(answer: &Answer) -> String {
     let facts = answer.projection.facts();
     let mode = format!("{:?}", facts.mode()).to_lowercase();
     let mut text = format!("{}/{}, mode {mode}\n\n", answer.container, answer.interface);
-    if answer.plan.edits.is_empty() {
+    if answer.plan.edits.iter().all(|planned| answer.is_present(planned)) {
         text.push_str("Nothing is to be done: everything is as it is wanted.\n");
     } else {
         let rows = answer.plan.edits.iter().enumerate().map(|(at, planned)| {
@@ -199,10 +209,10 @@ fn to_text(answer: &Answer) -> String {
 
 fn to_json(answer: &Answer) -> Value {
     let facts = answer.projection.facts();
-    let edit = |planned: &coordinator_sdk::PlannedEdit| {
+    let edit = |planned: &PlannedEdit| {
         json!({
             "stage": planned.stage, "change": planned.edit.to_string(), "why": planned.why,
-            "side": planned.edit.side(), "edit": planned.edit,
+            "side": planned.edit.side(), "present": answer.is_present(planned), "edit": planned.edit,
         })
     };
     json!({

@@ -75,17 +75,21 @@ impl Terminal {
 
     /// Says why there is no answer, with all that stands behind it.
     pub(crate) fn complain(&self, failure: &Failure) {
-        let mut line = format!("coordinatorctl: {failure}");
-        let mut source = failure.source();
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if !line.ends_with(&text) {
-                line.push_str(": ");
-                line.push_str(&text);
-            }
-            source = cause.source();
-        }
-        line.push('\n');
-        self.remark(&line);
+        self.remark(&format!("coordinatorctl: {}\n", chain(failure)));
     }
+}
+
+/// An error and all that stands behind it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        source = cause.source();
+    }
+    line
 }

@@ -105,6 +105,18 @@ fn isolate() -> Result<()> {
     Ok(())
 }
 
+/// Writes a file below a directory of the machine that the story covers with an empty one of its own.
+fn put(place: &str, file: &str, text: &str) -> Result<()> {
+    let covered = format!("{place}/.covered-by-the-lab");
+    if fs::metadata(&covered).is_err() {
+        mount(Some("lab"), place, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))?;
+        fs::write(covered, "")?;
+    }
+    let path = std::path::Path::new(place).join(file);
+    fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
+    Ok(fs::write(path, text)?)
+}
+
 impl Lab {
     fn build() -> Result<Self> {
         let lab = Self {
@@ -250,6 +262,22 @@ impl Lab {
     /// The configuration that names the cluster's networks, as node defaults would.
     pub fn cluster(&self) -> serde_json::Value {
         serde_json::json!({"serviceCIDR": SERVICE_CIDR, "overlayPodCIDR": POD_CIDR})
+    }
+
+    /// Puts a named pipeline where the plugin looks for it; the machine's own `/etc` is not touched.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_pipeline(&self, name: &str, text: &str) -> Result<()> {
+        put("/etc", &format!("coordinator/pipelines/{name}.toml"), text)
+    }
+
+    /// Puts the node's defaults where the plugin looks for them, as an agent does.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn write_node_defaults(&self, defaults: &serde_json::Value) -> Result<()> {
+        put("/var/lib", "coordinator/defaults.json", &defaults.to_string())
     }
 
     /// Points services and node ports to a Pod.

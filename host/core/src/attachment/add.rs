@@ -206,12 +206,7 @@ impl<'a> Attempt<'a> {
             network: request.network.clone(),
             state: State::Intent,
             namespace: Some(NamespaceIdentity { path: self.outlook.call.namespace.path().to_owned(), device, inode }),
-            about: About {
-                pod_namespace: request.pod_namespace.clone(),
-                pod_name: request.pod_name.clone(),
-                settings: projection.facts().settings.clone(),
-                skipped: projection.skipped().to_vec(),
-            },
+            about: About::of(request, projection, touched, plan),
             table: projection.facts().attached_link().and_then(|link| link.table),
             addresses: projection.facts().attached_addresses().into_iter().map(Address::ip).collect(),
             route_sources: seen.route_sources.clone(),

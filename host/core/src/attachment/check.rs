@@ -4,7 +4,7 @@ use coordinator_sdk::{Drift, KnownRoute, Request, drifts};
 use coordinator_stages::{kernel::namespace::Namespace, observe::observe_known, sockets::NodeSockets};
 
 use super::{AttachmentError, Places, add::PATIENCE};
-use crate::record::{State, Store};
+use crate::record::{Record, State, Store};
 
 /// A CHECK. It needs the record and the kernel only.
 #[derive(Debug)]
@@ -24,7 +24,16 @@ pub struct CheckCall {
 pub fn check(call: &CheckCall) -> Result<Vec<Drift>, AttachmentError> {
     let store = Store::open(&call.places.state)?;
     let lock = store.lock_container(&call.request.container, PATIENCE)?;
-    let records = lock.records()?;
+    let record = recorded(call, lock.records()?)?;
+    let mut node = NodeSockets::open()?;
+    // What was moved away must not be back, or packets leave by it.
+    let lost: Vec<&KnownRoute> = record.lost().collect();
+    let now = call.namespace.enter(|pod| observe_known(pod, &mut node, &record.after, &lost))??;
+    Ok(drifts(&now, &record.after.restricted(&record.after.own_keys())))
+}
+
+/// The attachment's record, when one was committed in this namespace and no killed call stands beside it.
+pub(super) fn recorded(call: &CheckCall, records: Vec<Record>) -> Result<Record, AttachmentError> {
     let interrupted = State::interrupted(&records);
     let identity = call.namespace.identity();
     let record = records.into_iter().find(|record| {
@@ -32,12 +41,5 @@ pub fn check(call: &CheckCall) -> Result<Vec<Drift>, AttachmentError> {
             && record.namespace.as_ref().is_some_and(|known| (known.device, known.inode) == identity)
     });
     let record = record.filter(|record| !interrupted.contains(&record.interface));
-    let Some(record) = record else {
-        return Err(AttachmentError::NotAttached { interface: call.request.interface.to_string() });
-    };
-    let mut node = NodeSockets::open()?;
-    // What was moved away must not be back, or packets leave by it.
-    let lost: Vec<&KnownRoute> = record.lost().collect();
-    let now = call.namespace.enter(|pod| observe_known(pod, &mut node, &record.after, &lost))??;
-    Ok(drifts(&now, &record.after.restricted(&record.after.own_keys())))
+    record.ok_or_else(|| AttachmentError::NotAttached { interface: call.request.interface.to_string() })
 }

@@ -14,6 +14,7 @@ mod outlook;
 mod plan;
 mod ready;
 mod release;
+mod repair;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ pub use collect::{CollectCall, collect};
 pub use delete::delete;
 pub use plan::{Planned, plan};
 pub use ready::ready;
+pub use repair::{Repaired, repair};
 
 use crate::{conflict_report, pipeline::Pipeline, record::StoreError, runner::RunError};
 
@@ -142,6 +144,9 @@ pub enum AttachmentError {
         /// The interface.
         interface: String,
     },
+    /// The attachment is not as it is wanted, however often it was repaired.
+    #[error("the attachment drifts on while it is repaired: {}", .0.join("; "))]
+    Drifting(Vec<String>),
     /// Some of what the attachment made could not be removed; the record is kept.
     #[error("cannot remove everything: {}", join(.0))]
     Remaining(Vec<Failure>),

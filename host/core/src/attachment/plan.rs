@@ -1,7 +1,13 @@
 //! What an ADD would do now, without doing it: no change of the kernel, no record, no lock.
 
-use coordinator_sdk::{Facts, Plan, Projection};
-use coordinator_stages::{kernel::namespace::NamespaceError, observe::Depth, sockets::NodeSockets};
+use std::collections::BTreeSet;
+
+use coordinator_sdk::{Facts, Family, Key, Plan, Projection, Side};
+use coordinator_stages::{
+    kernel::{namespace::NamespaceError, rule},
+    observe::Depth,
+    sockets::NodeSockets,
+};
 
 use super::{
     AddCall, AttachmentError,
@@ -21,6 +27,8 @@ pub struct Planned {
     pub projection: Projection,
     /// What would be done, in kernel order.
     pub plan: Plan,
+    /// What the plan adds though it is there: the node's shared rules are laid without asking first.
+    pub present: BTreeSet<Key>,
     /// Earlier calls for the container that did not end: an ADD undoes them first, and may then find less to do or more.
     pub interrupted: Vec<Record>,
 }
@@ -55,5 +63,17 @@ pub fn plan(call: &AddCall) -> Result<Planned, AttachmentError> {
     })??;
     let run = runner::run(&call.pipeline, facts.clone(), &mut runner::Recorded)?;
     let Prospect { projection, plan, .. } = outlook.prospect(run, &observation.model);
-    Ok(Planned { facts, projection, plan, interrupted })
+    let present = present(&plan, &mut node)?;
+    Ok(Planned { facts, projection, plan, present, interrupted })
+}
+
+fn present(plan: &Plan, node: &mut NodeSockets) -> Result<BTreeSet<Key>, AttachmentError> {
+    let shared = plan.edits.iter().map(|planned| planned.edit.key()).filter(Key::is_shared_on_node);
+    let shared: BTreeSet<Key> = shared.collect();
+    let mut present = BTreeSet::new();
+    for family in Family::ALL.into_iter().filter(|_| !shared.is_empty()) {
+        let rules = rule::list(&mut node.route.netlink, Side::Node, family)?;
+        present.extend(rules.into_iter().map(|known| Key::Rule(known.rule)).filter(|key| shared.contains(key)));
+    }
+    Ok(present)
 }

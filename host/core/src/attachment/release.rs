@@ -122,7 +122,7 @@ fn reach<T: Send>(
 }
 
 /// What the kernel knows of routes that return, or are handed over, beside what the record says.
-fn read_routes(pod: &mut SideSocket) -> Result<RawRoutes, AttachmentError> {
+pub(super) fn read_routes(pod: &mut SideSocket) -> Result<RawRoutes, AttachmentError> {
     for seen in link::list(&mut pod.netlink)? {
         pod.names.insert(seen.index, &seen.name);
     }

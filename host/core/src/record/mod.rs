@@ -5,13 +5,15 @@
 //! beside the committed record until then. Records are facts about our
 //! own objects, and are checked again when they are read: nothing acts on one that could reach further.
 
+mod about;
 mod store;
 
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
-use coordinator_sdk::{ContainerId, Device, InterfaceName, Key, KnownRoute, Model, PROTOCOL, Plan, Settings, Skipped};
+use coordinator_sdk::{ContainerId, Device, InterfaceName, Key, KnownRoute, Model, PROTOCOL, Plan};
 use serde::{Deserialize, Serialize};
 
+pub use about::{About, Attribution};
 pub use coordinator_stages::kernel::directory::Share;
 pub use store::{ContainerLock, Store, StoreError};
 
@@ -48,20 +50,6 @@ pub struct NamespaceIdentity {
     pub device: u64,
     /// Inode of its file.
     pub inode: u64,
-}
-
-/// What the call said, for people who ask later: nothing acts on it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct About {
-    /// The Pod's namespace, or empty.
-    pub pod_namespace: String,
-    /// The Pod's name, or empty.
-    pub pod_name: String,
-    /// The settings as they were in the end, each with its source.
-    pub settings: Settings,
-    /// The stages that did not take part.
-    pub skipped: Vec<Skipped>,
 }
 
 /// One attachment.
@@ -116,6 +104,15 @@ impl Record {
             addresses.into_iter().chain([Key::Link(device.clone())])
         };
         raised.flat_map(keys).collect()
+    }
+
+    /// Stage and reason of an object that the attachment claims.
+    pub fn attribution(&self, key: &Key) -> Option<Attribution> {
+        let planned = self.plan.edits.iter().find(|planned| about::is_about(&planned.edit, key));
+        let planned = planned.map(|planned| (planned.stage.clone(), planned.why.clone()));
+        let object = key.to_string();
+        let earlier = || self.about.attributions.iter().find(|it| it.object == object).cloned();
+        planned.map(|(stage, why)| Attribution { object: object.clone(), stage, why }).or_else(earlier)
     }
 
     /// What is wrong with a record that was read; nothing when it can be acted on.

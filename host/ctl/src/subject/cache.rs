@@ -3,7 +3,10 @@
 //! The runtime writes it to repeat a call's configuration in the DEL; it names the Pod, which the kernel does not.
 //! Files that are not understood are left alone: other versions of libcni may write others.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coordinator_sdk::{ContainerId, InterfaceName};
@@ -20,6 +23,8 @@ pub(crate) struct Remembered {
     pub(crate) container: ContainerId,
     pub(crate) interface: InterfaceName,
     pub(crate) network: String,
+    /// The path of the Pod's namespace: what newer versions say, else the sandbox in the result.
+    pub(crate) namespace: Option<PathBuf>,
     /// `CNI_ARGS`, by name.
     pub(crate) args: Vec<(String, String)>,
     /// Our plugin's section of the network's list, its name and the result in it.
@@ -46,7 +51,14 @@ fn parse(entry: &Value) -> Option<Remembered> {
     let configuration = section(&serde_json::from_slice(&list).ok()?, entry.get("result"))?;
     let pair = |pair: &Value| Some((pair.get(0)?.as_str()?.to_owned(), pair.get(1)?.as_str()?.to_owned()));
     let args = entry.get("cniArgs").and_then(Value::as_array);
+    let interfaces = entry.get("result").and_then(|result| result.get("interfaces")).and_then(Value::as_array);
+    let sandbox = |interface: &Value| {
+        let path = interface.get("sandbox")?.as_str().filter(|path| !path.is_empty())?;
+        (interface.get("name")?.as_str() == text("ifName")).then(|| path.to_owned())
+    };
+    let sandbox = || interfaces.into_iter().flatten().find_map(sandbox);
     Some(Remembered {
+        namespace: text("netns").map(str::to_owned).or_else(sandbox).map(PathBuf::from),
         container: text("containerId")?.parse().ok()?,
         interface: text("ifName")?.parse().ok()?,
         network: text("networkName")?.to_owned(),
@@ -85,7 +97,7 @@ mod tests {
         ]});
         let entry = json!({
             "kind": "cniCacheV1", "containerId": "c1", "ifName": "net1", "networkName": "underlay",
-            "config": STANDARD.encode(list.to_string()), "result": {"ips": []},
+            "config": STANDARD.encode(list.to_string()), "result": {"ips": [], "interfaces": [{"name": "net1", "sandbox": "/run/netns/p"}]},
             "cniArgs": [["K8S_POD_NAMESPACE", "shop"], ["K8S_POD_NAME", "web-0"]],
         });
         fs::write(folder.path().join("results/underlay-c1-net1"), entry.to_string()).unwrap();
@@ -93,7 +105,8 @@ mod tests {
         let found = read(folder.path());
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].arg("K8S_POD_NAME"), found[0].arg("K8S_POD_UID")), ("web-0", ""));
-        let expected = json!({"type": "coordinator", "vethMTU": 1400, "name": "underlay", "cniVersion": "1.0.0", "prevResult": {"ips": []}});
+        assert_eq!(found[0].namespace.as_deref(), Some(Path::new("/run/netns/p")));
+        let expected = json!({"type": "coordinator", "vethMTU": 1400, "name": "underlay", "cniVersion": "1.0.0", "prevResult": {"ips": [], "interfaces": [{"name": "net1", "sandbox": "/run/netns/p"}]}});
         assert_eq!(Value::Object(found[0].configuration.clone()), expected);
         assert_eq!(section(&json!({"plugins": [{"type": "bridge"}]}), None), None);
     }

@@ -52,7 +52,9 @@ impl Known {
 
     /// Where the Pod's namespace was when it was attached.
     pub(crate) fn namespace_path(&self) -> Option<PathBuf> {
-        self.record.as_ref()?.namespace.as_ref().map(|namespace| namespace.path.clone())
+        let recorded = self.record.as_ref().and_then(|record| record.namespace.as_ref());
+        let remembered = || self.remembered.as_ref().and_then(|remembered| remembered.namespace.clone());
+        recorded.map(|namespace| namespace.path.clone()).or_else(remembered)
     }
 
     /// The Pod, or nothing where nobody named one.

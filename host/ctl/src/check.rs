@@ -1,0 +1,107 @@
+//! `coordinatorctl check`: whether attachments are as they were made; `--repair` makes them so.
+
+use clap::Args;
+use coordinator_core::attachment::{self, CheckCall};
+use coordinator_sdk::Drift;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    exit::Exit,
+    failure::Failure,
+    subject::{self, Places, Whom, known, known::Known},
+    terminal::Terminal,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// A Pod as NAME or NAMESPACE/NAME, a container id or its beginning, or a network namespace's path; without it,
+    /// every attachment of this node
+    #[arg(value_name = "POD")]
+    whom: Option<String>,
+    /// One interface only
+    #[arg(long, short, value_name = "NAME")]
+    interface: Option<coordinator_sdk::InterfaceName>,
+    /// Make what drifted as it was made
+    #[arg(long)]
+    repair: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    places: Places,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
+    let attachments = match &arguments.whom {
+        Some(whom) => {
+            let (interface, places) = (arguments.interface.clone(), arguments.places.clone());
+            Whom { whom: whom.clone(), interface, places }.all()?
+        }
+        None => known::all(&arguments.places)?,
+    };
+    let mut answers = Vec::new();
+    let mut exit = Exit::Success;
+    for known in attachments.iter().filter(|known| known.record.is_some()) {
+        let outcome = one(known, arguments);
+        let is_well = matches!(&outcome, Ok((drifts, _)) if drifts.is_empty() || arguments.repair);
+        if !is_well {
+            exit = Exit::No;
+        }
+        if !arguments.json {
+            terminal.answer(&to_text(known, &outcome, arguments.repair))?;
+        }
+        answers.push(to_json(known, &outcome));
+    }
+    if arguments.json {
+        terminal.answer_json(&answers.into())?;
+    }
+    Ok(exit)
+}
+
+/// What drifted, and what was done about it.
+type Outcome = Result<(Vec<Drift>, Vec<String>), Failure>;
+
+fn one(known: &Known, arguments: &Arguments) -> Outcome {
+    let request = subject::request(known.container.clone(), known.interface.clone(), &Map::new());
+    let call = CheckCall { request, namespace: subject::namespace(known)?, places: arguments.places.of_attachments() };
+    if !arguments.repair {
+        return Ok((attachment::check(&call)?, Vec::new()));
+    }
+    let repaired = attachment::repair(&call)?;
+    Ok((repaired.drifts, repaired.edits.iter().map(ToString::to_string).collect()))
+}
+
+fn to_text(known: &Known, outcome: &Outcome, is_repairing: bool) -> String {
+    let whom = match known.pod().as_str() {
+        "" => known.short(),
+        pod => format!("{} ({pod})", known.short()),
+    };
+    let (drifts, edits) = match outcome {
+        Ok(found) => found,
+        Err(failure) => return format!("{whom}: {}\n", crate::terminal::chain(failure)),
+    };
+    if drifts.is_empty() && edits.is_empty() {
+        return format!("{whom}: as it was made\n");
+    }
+    let what = if is_repairing { "repaired" } else { "drifted" };
+    let mut text = format!("{whom}: {what}\n");
+    drifts.iter().for_each(|drift| text.push_str(&format!("  {drift}\n")));
+    edits.iter().for_each(|edit| text.push_str(&format!("  done: {edit}\n")));
+    text
+}
+
+fn to_json(known: &Known, outcome: &Outcome) -> Value {
+    let mut answer = json!({
+        "container": known.container, "interface": known.interface, "network": known.network, "pod": known.pod(),
+    });
+    let drift =
+        |drift: &Drift| json!({"object": drift.key.to_string(), "expected": drift.expected, "found": drift.found});
+    let more = match outcome {
+        Ok((drifts, edits)) => json!({"drifts": drifts.iter().map(drift).collect::<Vec<_>>(), "done": edits}),
+        Err(failure) => json!({"error": crate::terminal::chain(failure)}),
+    };
+    if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {
+        answer.extend(more);
+    }
+    answer
+}

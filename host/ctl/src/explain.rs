@@ -1,0 +1,160 @@
+//! `coordinatorctl explain`: why an attachment has what it has: which stage, which setting, from which source.
+
+use clap::Args;
+use coordinator_core::record::Record;
+use coordinator_sdk::{Key, Settings, Side};
+use serde_json::{Value, json};
+
+use crate::{
+    exit::Exit,
+    failure::Failure,
+    settings_view::{self, Shown},
+    subject::Whom,
+    terminal::Terminal,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    whom: Whom,
+    /// A setting's name; or an object: a route's or rule's prefix or address, a sysctl, a link, or any part of what
+    /// `show` says of it
+    #[arg(value_name = "WHAT")]
+    what: String,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// An object and why it is there.
+pub(crate) struct Explained {
+    pub(crate) object: String,
+    pub(crate) state: String,
+    pub(crate) stage: String,
+    pub(crate) why: String,
+    pub(crate) settings: Vec<Shown>,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
+    let known = arguments.whom.one()?;
+    let Some(record) = &known.record else { return Err(Failure::NotFound { whom: known.short() }) };
+    if let Some(shown) = settings_view::one(&record.about.settings, &arguments.what) {
+        let objects = of_setting(record, shown.name);
+        match arguments.json {
+            true => {
+                let mut answer = shown.to_json();
+                if let Some(fields) = answer.as_object_mut() {
+                    let objects: Vec<Value> = objects.iter().map(to_json).collect();
+                    fields.insert("objects".to_owned(), objects.into());
+                }
+                terminal.answer_json(&answer)?;
+            }
+            false => {
+                terminal.answer(&format!("{}\n", shown.line()))?;
+                for explained in &objects {
+                    terminal.answer(&format!("  stage {}: {}\n", explained.stage, explained.state))?;
+                }
+            }
+        }
+        return Ok(Exit::Success);
+    }
+    let found: Vec<Explained> = objects(record).into_iter().filter(|it| is_meant(it, &arguments.what)).collect();
+    if found.is_empty() {
+        return Err(Failure::NoObject { what: arguments.what.clone(), whom: known.short() });
+    }
+    match arguments.json {
+        true => terminal.answer_json(&found.iter().map(to_json).collect::<Vec<_>>().into())?,
+        false => found.iter().try_for_each(|explained| terminal.answer(&to_text(explained)))?,
+    }
+    Ok(Exit::Success)
+}
+
+/// Every object that the attachment claims.
+pub(crate) fn objects(record: &Record) -> Vec<Explained> {
+    let explain = |key: &Key| {
+        let (stage, why) = match record.attribution(key) {
+            Some(attribution) => (attribution.stage, attribution.why),
+            None => ("projection".to_owned(), "kept as it was: the kernel would drop it by itself".to_owned()),
+        };
+        let settings = responsible(&stage, key, &record.about.settings);
+        let settings = settings.iter().filter_map(|name| settings_view::one(&record.about.settings, name)).collect();
+        Explained { object: key.to_string(), state: state(record, key), stage, why, settings }
+    };
+    record.after.own_keys().iter().map(explain).collect()
+}
+
+/// The objects that a setting is responsible for.
+fn of_setting(record: &Record, name: &str) -> Vec<Explained> {
+    let is_due = |explained: &Explained| explained.settings.iter().any(|shown| shown.name == name);
+    objects(record).into_iter().filter(is_due).collect()
+}
+
+fn is_meant(explained: &Explained, what: &str) -> bool {
+    let is_part = |text: &str| text.contains(what);
+    is_part(&explained.object) || is_part(&explained.state)
+}
+
+/// The object as it is wanted.
+fn state(record: &Record, key: &Key) -> String {
+    let routes = record.after.routes.iter().filter(|known| Key::of_route(known) == *key);
+    let text = match key {
+        Key::Route(side, ..) => routes.map(|known| format!("{side} route {}", known.route)).next(),
+        Key::Neighbour(device, ip) => {
+            record.after.neighbour(device, *ip).map(|entry| format!("neighbour {ip} on {device} at {}", entry.mac))
+        }
+        Key::Sysctl(side, name) => {
+            record.after.sysctl(*side, name).map(|value| format!("{side} sysctl {name} = {value}"))
+        }
+        Key::Link(device) => record.after.link(device).map(|link| {
+            let mac = link.mac.map(|mac| format!(", MAC {mac}")).unwrap_or_default();
+            format!("link {device}{mac}, mtu {}, transmit queue {}", link.mtu, link.transmit_queue)
+        }),
+        _ => None,
+    };
+    text.unwrap_or_else(|| key.to_string())
+}
+
+/// The settings on which a built-in stage's wish for an object stands.
+fn responsible(stage: &str, key: &Key, settings: &Settings) -> Vec<&'static str> {
+    match (stage, key) {
+        ("pod-routes" | "interface-routes", Key::Route(Side::Pod, _, to, _)) => {
+            let lists = [
+                ("serviceCIDR", &settings.service_cidr),
+                ("overlayPodCIDR", &settings.overlay_pod_cidr),
+                ("hijackCIDR", &settings.hijack_cidr),
+            ];
+            let mut names: Vec<&'static str> =
+                lists.into_iter().filter(|(_, list)| list.contains(to)).map(|(name, _)| name).collect();
+            if stage == "interface-routes" {
+                names.push("tunePodRoutes");
+                if to.prefix_len() == 0 {
+                    names.push("podDefaultRouteNic");
+                }
+            }
+            names
+        }
+        ("interface-routes", _) => vec!["tunePodRoutes"],
+        ("policy-routes", _) => vec!["policyRoutes"],
+        ("node-routes", _) => vec!["hostRuleTable"],
+        ("sysctls", Key::Sysctl(_, name)) if name.ends_with("rp_filter") => vec!["podRPFilter"],
+        ("mac-prefix", _) => vec!["podMACPrefix"],
+        ("transmit-queue", _) => vec!["txQueueLen"],
+        ("veth", Key::Address(..)) => vec!["vethLinkAddress"],
+        ("veth", Key::Link(_)) => vec!["vethMTU", "mode"],
+        ("reply-mark", _) => vec!["mode"],
+        _ => Vec::new(),
+    }
+}
+
+fn to_text(explained: &Explained) -> String {
+    let mut text = format!("{}\n  stage {}, because {}\n", explained.state, explained.stage, explained.why);
+    explained.settings.iter().for_each(|shown| text.push_str(&format!("  {}\n", shown.line())));
+    text
+}
+
+pub(crate) fn to_json(explained: &Explained) -> Value {
+    json!({
+        "object": explained.object, "state": explained.state, "stage": explained.stage, "why": explained.why,
+        "settings": explained.settings.iter().map(Shown::to_json).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,209 @@
+//! `coordinatorctl list`, `show` and `explain`: what is attached, and why it is as it is.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use coordinator_lab::{Families, Lab, Pod, command, run, tool};
+use serde_json::{Value, json};
+
+fn ask(arguments: &[&str]) -> Result<Value> {
+    let mut arguments = arguments.to_vec();
+    arguments.push("--json");
+    Ok(serde_json::from_str(&command(&tool()?.display().to_string(), &arguments, "")?)?)
+}
+
+/// A value for each setting that a Pod can have any time.
+fn values() -> Vec<(&'static str, Value)> {
+    vec![
+        ("mode", json!("underlay")),
+        ("podDefaultCniNic", json!("eth0")),
+        ("podDefaultRouteNic", json!("eth0")),
+        ("tunePodRoutes", json!(true)),
+        ("overlayPodCIDR", json!(["10.244.0.0/16"])),
+        ("serviceCIDR", json!(["10.96.0.0/16"])),
+        ("hijackCIDR", json!(["169.254.20.10/32"])),
+        ("policyRoutes", json!([{"dst": "10.50.0.0/16", "gw": "10.6.0.1"}])),
+        ("hostRuleTable", json!(500)),
+        ("podRPFilter", json!(2)),
+        ("txQueueLen", json!(777)),
+        ("podMACPrefix", json!("0a:1b")),
+        ("vethLinkAddress", json!("169.254.99.1")),
+        ("vethMTU", json!(1450)),
+        ("detectIPConflict", json!(false)),
+        ("detectGateway", json!(false)),
+        ("detectOptions", json!({"retries": 3, "interval": "10ms", "timeout": "100ms"})),
+        (
+            "logOptions",
+            json!({
+                "logLevel": "info", "logFile": "/var/log/spidernet/coordinator.log", "logMaxSize": 100,
+                "logMaxAge": 30, "logMaxCount": 10,
+            }),
+        ),
+    ]
+}
+
+/// A JSON value as TOML writes it.
+fn toml(value: &Value) -> String {
+    match value {
+        Value::Array(values) => format!("[{}]", values.iter().map(toml).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            let fields: Vec<_> = fields.iter().map(|(key, value)| format!("{key} = {}", toml(value))).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Adds, with the setting said by these sources, and asks for its source.
+fn explained(lab: &Lab, pod: &Pod, name: &str, value: &Value, sources: &[&str]) -> Result<(Value, String)> {
+    let says = |source| sources.contains(&source);
+    let settings = if says("pipeline") { format!("[settings]\n{name} = {}\n", toml(value)) } else { String::new() };
+    lab.write_pipeline("site", &format!("schema = 1\nextends = \"default\"\n{settings}"))?;
+    let node = if says("node defaults") { json!({name: value}) } else { json!({}) };
+    lab.write_node_defaults(&node)?;
+    let mut configuration = json!({"pipeline": "site"});
+    if says("configuration") {
+        configuration[name] = value.clone();
+    }
+    pod.add("eth0", &lab.network(1, 20, Families::V4), &configuration, &pod.result("eth0"))?;
+    let answer = ask(&["explain", &pod.container, name])?;
+    Ok((answer["value"].clone(), answer["source"].as_str().context("a source")?.to_owned()))
+}
+
+#[test]
+fn every_setting_names_the_source_that_set_it() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        pod.attach_without_us("eth0", &lab.network(1, 20, Families::V4))?;
+        for (name, value) in values() {
+            let nobody = if name == "mode" { "stage mode" } else { "built in" };
+            let flips: [(&[&str], &str); 5] = [
+                (&[], nobody),
+                (&["pipeline"], "pipeline"),
+                (&["pipeline", "node defaults"], "node defaults"),
+                (&["pipeline", "node defaults", "configuration"], "configuration"),
+                (&["node defaults"], "node defaults"),
+            ];
+            for (sources, expected) in flips {
+                let (shown, source) = explained(lab, &pod, name, &value, sources)?;
+                assert_eq!(source, expected, "{name} by {sources:?}");
+                if !sources.is_empty() {
+                    assert_eq!(shown, value, "{name} by {sources:?}");
+                }
+            }
+        }
+        let settings = coordinator_sdk::Settings::NAMES.into_iter();
+        let silent = ["hostRPFilter", "multusNicPrefix", "pipeline"];
+        let expected: Vec<&str> = settings.filter(|name| !silent.contains(name)).collect();
+        assert_eq!(values().iter().map(|(name, _)| *name).collect::<Vec<_>>(), expected, "none is left out");
+        Ok(())
+    });
+}
+
+#[test]
+fn every_object_names_its_stage_and_the_setting_that_it_stands_on() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let mut settings = lab.cluster();
+        settings["podMACPrefix"] = json!("0a:1b");
+        for (name, lan) in [("eth0", 1), ("net1", 2)] {
+            pod.attach(name, &lab.network(lan, 20, Families::V4), &settings)?;
+        }
+        // A second ADD plans nothing, and still everything is explained.
+        pod.add("eth0", &lab.network(1, 20, Families::V4), &settings, &pod.result("eth0"))?;
+        let explain = |interface: &str, what: &str| -> Result<Value> {
+            Ok(ask(&["explain", &pod.container, what, "--interface", interface])?[0].clone())
+        };
+        for (interface, what, stage, setting) in [
+            ("eth0", "10.96.0.0/16", "pod-routes", "serviceCIDR"),
+            ("eth0", "node route 10.6.2.20/32", "node-routes", "hostRuleTable"),
+            ("eth0", "node rule", "node-routes", "hostRuleTable"),
+            ("eth0", "link pod/eth0", "mac-prefix", "podMACPrefix"),
+            ("eth0", "conf/all/rp_filter", "sysctls", "podRPFilter"),
+            ("eth0", "fwmark", "reply-mark", "mode"),
+            ("net1", "from 10.7.2.20/32", "interface-routes", "tunePodRoutes"),
+            ("net1", "0.0.0.0/0 metric 0 in table 101", "interface-routes", "tunePodRoutes"),
+        ] {
+            let found = explain(interface, what)?;
+            assert_eq!(found["stage"], stage, "{interface} {what}: {found}");
+            let settings = found["settings"].as_array().context("settings")?;
+            assert!(settings.iter().any(|it| it["setting"] == setting), "{interface} {what}: {found}");
+        }
+        let shown = ask(&["show", &pod.container, "--interface", "eth0"])?;
+        let objects = shown["objects"].as_array().context("objects")?;
+        let record = fs::read_to_string(format!("/run/coordinator/{}/if-eth0.json", pod.container))?;
+        let record: Value = serde_json::from_str(&record)?;
+        let edits = record["plan"]["edits"].as_array().context("edits")?;
+        assert!(edits.iter().all(|planned| planned["edit"]["add-rule"]["side"] == "node"), "{edits:?}");
+        let strangers: Vec<_> = objects.iter().filter(|object| object["stage"] == "projection").collect();
+        assert!(objects.len() > 20 && strangers.is_empty(), "{strangers:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn attachments_are_listed_and_found_by_every_name() {
+    run(|lab| {
+        assert_eq!(ask(&["list"])?, json!([]));
+        let pod = lab.pod("p1")?;
+        for (name, lan) in [("eth0", 1), ("net1", 2)] {
+            pod.attach(name, &lab.network(lan, 20, Families::V4), &lab.cluster())?;
+        }
+        // The runtime remembers another Pod, which is not attached yet.
+        fs::create_dir_all("/var/lib/cni/results")?;
+        let list = json!({"cniVersion": "1.0.0", "name": "underlay", "plugins": [{"type": "macvlan"},
+            {"type": "coordinator", "serviceCIDR": ["10.96.0.0/16"]}]});
+        let two = lab.pod("p2")?;
+        let result = two.attach_without_us("eth0", &lab.network(1, 30, Families::V4))?;
+        let encoded = base64(list.to_string().as_bytes());
+        let entry = json!({"kind": "cniCacheV1", "containerId": two.container, "config": encoded, "ifName": "eth0",
+            "networkName": "underlay", "cniArgs": [["K8S_POD_NAMESPACE", "shop"], ["K8S_POD_NAME", "web-0"]],
+            "result": result});
+        fs::write("/var/lib/cni/results/underlay-p2-eth0", entry.to_string())?;
+
+        let all = ask(&["list"])?;
+        let rows: Vec<_> =
+            all.as_array().context("a list")?.iter().map(|it| (&it["interface"], &it["state"])).collect();
+        let expected = [("eth0", "attached"), ("net1", "attached"), ("eth0", "not ours yet")];
+        assert_eq!(rows.len(), 3);
+        assert!(rows.iter().zip(expected).all(|(row, expected)| *row.0 == expected.0 && *row.1 == expected.1), "{all}");
+        assert_eq!(
+            (&all[0]["mode"], &all[1]["table"], &all[2]["pod"]),
+            (&json!("underlay"), &json!(101), &json!("web-0"))
+        );
+
+        for whom in [&pod.container[..4], &pod.container, &pod.host.path().display().to_string()] {
+            let shown = ask(&["show", whom, "--interface", "net1"])?;
+            assert_eq!((&shown["container"], &shown["table"]), (&json!(pod.container), &json!(101)), "{whom}");
+        }
+        for whom in ["shop/web-0", "web-0", &two.container] {
+            let plan = ask(&["plan", whom])?;
+            let routes = plan["plan"].as_array().context("a plan")?.iter();
+            let changes: Vec<_> = routes.filter_map(|it| it["change"].as_str()).collect();
+            assert!(changes.iter().any(|change| change.contains("10.96.0.0/16")), "{whom}: {changes:?}");
+        }
+        let failed = |arguments: &[&str]| -> Result<(i32, String)> {
+            let output = std::process::Command::new(tool()?).args(arguments).output()?;
+            Ok((output.status.code().context("a code")?, String::from_utf8(output.stderr)?))
+        };
+        assert_eq!(failed(&["show", "nobody"])?.0, 66);
+        let (code, said) = failed(&["show", &pod.container])?;
+        assert_eq!(code, 2);
+        assert!(said.contains("p1-012345678/eth0, p1-012345678/net1; choose one with --interface"), "{said}");
+        assert_eq!(failed(&["explain", &pod.container, "-i", "eth0", "no-such-thing"])?.0, 66);
+        Ok(())
+    });
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let number = three.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for at in 0..4 {
+            let digit = usize::try_from(number >> (18 - 6 * at) & 63).unwrap();
+            text.push(if at <= three.len() { char::from(DIGITS[digit]) } else { '=' });
+        }
+    }
+    text
+}

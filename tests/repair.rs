@@ -1,0 +1,70 @@
+//! `coordinatorctl check --repair`: every damage is undone, and nothing else is touched.
+
+#[path = "damage.rs"]
+mod damage;
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+use coordinator_lab::{Lab, Pod, difference, run, tool};
+use serde_json::Value;
+
+use damage::{NAMES, Random, attached, damages, settings};
+
+/// The tool's answer about all attachments, and its exit code.
+fn check(more: &[&str]) -> Result<(Vec<Value>, i32)> {
+    let output = std::process::Command::new(tool()?).args(["check", "--json"]).args(more).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let answers = serde_json::from_slice(&output.stdout).with_context(|| said)?;
+    Ok((answers, output.status.code().context("an exit code")?))
+}
+
+fn drifted(answers: &[Value]) -> BTreeSet<String> {
+    let drifts = answers.iter().flat_map(|answer| answer["drifts"].as_array().into_iter().flatten());
+    drifts.filter_map(|drift| drift["object"].as_str()).map(str::to_owned).collect()
+}
+
+fn is_whole(lab: &Lab, pod: &Pod, whole: &(coordinator_lab::Snapshot, coordinator_lab::Snapshot), shown: &str) {
+    assert_eq!(difference(&whole.0, &lab.node.snapshot().unwrap()), [""; 0], "node, {shown}");
+    assert_eq!(difference(&whole.1, &pod.host.snapshot().unwrap()), [""; 0], "pod, {shown}");
+}
+
+#[test]
+fn every_one_of_200_random_damages_is_repaired_and_nothing_else_is_touched() {
+    run(|lab| {
+        let (pod, _networks) = attached(lab, &settings(lab))?;
+        let whole = (lab.node.snapshot()?, pod.host.snapshot()?);
+        let (answers, code) = check(&[])?;
+        assert_eq!((answers.len(), drifted(&answers), code), (NAMES.len(), BTreeSet::new(), 0));
+        let seed = std::env::var("COORDINATOR_SEED").map_or(Ok(0x5eed_0006), |seed| seed.parse())?;
+        let mut random = Random(seed);
+        for round in 0..200 {
+            let mut choice = damages(lab, &pod)?;
+            let damage = choice.swap_remove(random.below(choice.len()));
+            let shown = format!("seed {seed}, round {round}: {} {}", damage.program, damage.arguments.join(" "));
+            damage.cause().with_context(|| shown.clone())?;
+            let (answers, code) = check(&[])?;
+            assert_eq!(drifted(&answers), BTreeSet::from([damage.object.clone()]), "{shown}");
+            assert_eq!(code, 1, "{shown}");
+            let (answers, code) = check(&["--repair"])?;
+            assert_eq!(code, 0, "{shown}: {answers:?}");
+            is_whole(lab, &pod, &whole, &shown);
+            let (answers, code) = check(&[])?;
+            assert_eq!((drifted(&answers), code), (BTreeSet::new(), 0), "{shown}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_pod_whose_veth_pair_is_gone_gets_all_of_it_back() {
+    run(|lab| {
+        let (pod, _networks) = attached(lab, &settings(lab))?;
+        let whole = (lab.node.snapshot()?, pod.host.snapshot()?);
+        pod.host.ip(&["link del veth0"])?;
+        let (answers, code) = check(&["--repair"])?;
+        assert_eq!(code, 0, "{answers:?}");
+        is_whole(lab, &pod, &whole, "veth0 was deleted");
+        Ok(())
+    });
+}
