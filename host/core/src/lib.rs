@@ -7,6 +7,7 @@ pub mod conflict_report;
 pub mod effective;
 pub mod log_file;
 pub mod node_defaults;
+pub mod path;
 pub mod pipeline;
 pub mod record;
 pub mod replay;

@@ -78,6 +78,14 @@ pub(crate) enum Failure {
         /// What may be meant.
         names: String,
     },
+    /// A name that several Pods bear.
+    #[error("{whom:?} is several Pods: {names}; name one by its container")]
+    SeveralPods {
+        /// As it was named.
+        whom: String,
+        /// Two of them.
+        names: String,
+    },
     /// Nobody knows where the Pod's namespace is.
     #[error("the network namespace of {whom} is not recorded; name it by its path, with --container and --interface")]
     NoNamespace {
@@ -118,7 +126,7 @@ impl Failure {
             | Self::NoNamespace { .. }
             | Self::Namespace(NamespaceError::Open { .. }) => Exit::NoInput,
             Self::Attachment(AttachmentError::NotAttached { .. }) => Exit::NoInput,
-            Self::Ambiguous { .. } => Exit::Usage,
+            Self::Ambiguous { .. } | Self::SeveralPods { .. } => Exit::Usage,
             Self::Toml { .. } | Self::Json { .. } | Self::NoSection { .. } => Exit::Configuration,
             Self::Replay(ReplayError::Facts { .. } | ReplayError::Setting(_)) => Exit::Configuration,
             Self::Replay(ReplayError::Run(_)) | Self::Attachment(AttachmentError::Run(_)) => Exit::No,

@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 mod html;
 mod list;
+mod path;
 mod pipeline;
 mod plan;
 mod settings_view;
@@ -53,6 +54,8 @@ enum Command {
     Show(show::Arguments),
     /// Say why an attachment has what it has: which stage, which setting, from which source
     Explain(explain::Arguments),
+    /// Say whether packets come back the way they went, by the kernel's own tables on both sides
+    Path(path::Arguments),
 }
 
 impl Command {
@@ -64,6 +67,7 @@ impl Command {
             Self::List(arguments) => list::run(arguments, terminal),
             Self::Show(arguments) => show::run(arguments, terminal),
             Self::Explain(arguments) => explain::run(arguments, terminal),
+            Self::Path(arguments) => path::run(arguments, terminal),
         }
     }
 }

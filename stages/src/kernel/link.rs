@@ -46,6 +46,8 @@ pub struct KernelLink {
     pub loopback: bool,
     /// The number of the peer or lower device (`IFLA_LINK`), in `lower_namespace`.
     pub lower: Option<u32>,
+    /// The bridge or other master that it is a port of.
+    pub master: Option<u32>,
     /// The namespace id in which `lower` counts; absent = this one.
     pub lower_namespace: Option<i32>,
     /// The ifalias.
@@ -177,6 +179,7 @@ pub fn parse(message: RouteNetlinkMessage) -> Option<KernelLink> {
             LinkAttribute::MaxMtu(mtu) => link.max_mtu = mtu,
             LinkAttribute::TxQueueLen(length) => link.transmit_queue = length,
             LinkAttribute::Link(index) => link.lower = Some(index),
+            LinkAttribute::Controller(index) => link.master = Some(index),
             LinkAttribute::LinkNetNsId(id) => link.lower_namespace = Some(id),
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
             LinkAttribute::ParentDevName(name) => link.parent_device = Some(name),

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod directory;
 pub mod link;
+pub mod lookup;
 pub mod namespace;
 pub mod neighbour;
 pub mod netlink;
