@@ -428,3 +428,38 @@ fn one_destination_and_one_address_can_be_asked_for() {
         Ok(())
     });
 }
+
+#[test]
+fn the_report_shows_all_of_it_and_needs_nothing_beside_itself() {
+    run(|lab| {
+        let pod = attached(lab)?;
+        let report = |pod: &Pod| -> Result<String> {
+            let output =
+                std::process::Command::new(tool()?).args(["report", &pod.container, "--html", "-"]).output()?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            Ok(String::from_utf8(output.stdout)?)
+        };
+        let page = report(&pod)?;
+        if let Ok(path) = std::env::var("COORDINATOR_REPORT") {
+            std::fs::write(path, &page)?;
+        }
+        assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+        for foreign in ["http:", "https:", "<script", "<link", "url(", "@import"] {
+            assert!(!page.contains(foreign), "{foreign}");
+        }
+        for name in ["eth0", "net1", "net2", "veth0", END, "ens1", "ens2"] {
+            assert!(page.contains(&format!(">{name}</text>")), "{name} is not drawn");
+        }
+        for ip in pod.addresses() {
+            assert!(page.contains(&format!("<td class=\"mono\">{ip}</td>")), "{ip} has no row of paths");
+        }
+        for text in ["pod table 101 (net1)", "pod table 254 (main)", "node table 500", "fwmark 0x1/0x1 lookup 100"] {
+            assert!(page.contains(text), "{text}");
+        }
+        assert!(page.contains("paths come back the way they went</span>") && !page.contains('✗'));
+        pod.host.ip(&["rule del priority 1001 from 10.7.2.21"])?;
+        let page = report(&pod)?;
+        assert!(page.contains("paths do not come back the way they went</span>") && page.contains('✗'));
+        Ok(())
+    });
+}

@@ -14,6 +14,7 @@ mod list;
 mod path;
 mod pipeline;
 mod plan;
+mod report;
 mod settings_view;
 mod show;
 mod subject;
@@ -56,6 +57,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Say whether packets come back the way they went, by the kernel's own tables on both sides
     Path(path::Arguments),
+    /// Write one page that shows a Pod's network
+    Report(report::Arguments),
 }
 
 impl Command {
@@ -68,6 +71,7 @@ impl Command {
             Self::Show(arguments) => show::run(arguments, terminal),
             Self::Explain(arguments) => explain::run(arguments, terminal),
             Self::Path(arguments) => path::run(arguments, terminal),
+            Self::Report(arguments) => report::run(arguments, terminal),
         }
     }
 }
