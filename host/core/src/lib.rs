@@ -4,6 +4,7 @@
 
 pub mod attachment;
 pub mod conflict_report;
+pub mod doctor;
 pub mod effective;
 pub mod log_file;
 pub mod node_defaults;

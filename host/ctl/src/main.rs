@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod doctor;
 mod exit;
 mod explain;
 mod failure;
@@ -59,6 +60,8 @@ enum Command {
     Path(path::Arguments),
     /// Write one page that shows a Pod's network
     Report(report::Arguments),
+    /// Find known trouble of this node and its Pods, each with its treatment
+    Doctor(doctor::Arguments),
 }
 
 impl Command {
@@ -72,6 +75,7 @@ impl Command {
             Self::Explain(arguments) => explain::run(arguments, terminal),
             Self::Path(arguments) => path::run(arguments, terminal),
             Self::Report(arguments) => report::run(arguments, terminal),
+            Self::Doctor(arguments) => doctor::run(arguments, terminal),
         }
     }
 }

@@ -23,6 +23,7 @@ use nix::errno::Errno;
 
 use super::netlink::{KernelError, Messages, Netlink, NetlinkError, Request};
 
+mod census;
 mod expression;
 
 /// The table; nobody else's objects live in it.
