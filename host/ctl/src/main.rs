@@ -15,6 +15,7 @@ mod list;
 mod path;
 mod pipeline;
 mod plan;
+mod reference;
 mod report;
 mod settings_view;
 mod show;
@@ -62,6 +63,13 @@ enum Command {
     Report(report::Arguments),
     /// Find known trouble of this node and its Pods, each with its treatment
     Doctor(doctor::Arguments),
+    /// Print completions for a shell
+    Completions(reference::Completions),
+    /// Write man pages into a directory
+    Man(reference::Man),
+    /// Print this reference as Markdown
+    #[command(hide = true)]
+    Reference,
 }
 
 impl Command {
@@ -76,6 +84,9 @@ impl Command {
             Self::Path(arguments) => path::run(arguments, terminal),
             Self::Report(arguments) => report::run(arguments, terminal),
             Self::Doctor(arguments) => doctor::run(arguments, terminal),
+            Self::Completions(arguments) => reference::completions(arguments, terminal),
+            Self::Man(arguments) => reference::man(arguments, terminal),
+            Self::Reference => reference::markdown(terminal),
         }
     }
 }
