@@ -143,6 +143,7 @@ fn the_documentation_names_every_setting_and_every_error_code() {
         assert!(settings.contains(&format!("\n| `{name}` |")), "docs/settings.md lacks {name}");
     }
     let errors = fs::read_to_string(root().join("docs/errors.md")).unwrap();
+    let operations = fs::read_to_string(root().join("docs/operations.md")).unwrap();
     let code = fs::read_to_string(root().join("host/cni/src/error.rs")).unwrap();
     let variants = code.split("enum Code {").nth(1).unwrap().split('}').next().unwrap();
     let numbers: Vec<&str> = variants
@@ -153,5 +154,33 @@ fn the_documentation_names_every_setting_and_every_error_code() {
     assert!(numbers.len() > 8, "{numbers:?}");
     for number in numbers {
         assert!(errors.contains(&format!("\n| {number} |")), "docs/errors.md lacks code {number}");
+        let is_named =
+            |line: &str| line.split('|').nth(1).is_some_and(|it| it.split(',').any(|it| it.trim() == number));
+        assert!(operations.lines().any(is_named), "docs/operations.md lacks code {number}");
+    }
+}
+
+#[test]
+fn the_documentation_names_every_reason_and_every_diagnosis() {
+    let operations = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let quoted = |text: &str| -> Vec<String> {
+        let words = text.split('"').skip(1).step_by(2);
+        let is_code = |word: &&str| word.contains('-') && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        words.filter(is_code).map(str::to_owned).collect()
+    };
+    let reasons = fs::read_to_string(root().join("host/core/src/path/mod.rs")).unwrap();
+    let codes = reasons.split("fn code(").nth(1).unwrap().split("\n    }\n").next().unwrap();
+    let mut names = quoted(codes);
+    assert!(names.len() > 8, "{names:?}");
+    for file in ["node.rs", "pod.rs"] {
+        let text = fs::read_to_string(root().join("host/core/src/doctor").join(file)).unwrap();
+        let product: String = text.split("#[cfg(test)]").next().unwrap().split_whitespace().collect();
+        for before in ["of_node(\"", "code:\""] {
+            names.extend(product.split(before).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(operations.contains(&format!("`{name}`")), "docs/operations.md lacks {name}");
     }
 }

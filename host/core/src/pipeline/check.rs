@@ -55,18 +55,28 @@ pub(super) fn kind_of(uses: &str) -> Result<Kind, String> {
     }
 }
 
-/// Finds what is wrong with the arranged stages.
-pub(super) fn check(draft: &Draft, flaws: &mut Vec<Flaw>) {
+/// Finds what is wrong with a stage, wherever it stands.
+pub(super) fn check_stage(draft: &Draft, stage: &StageEntry, flaws: &mut Vec<Flaw>) {
+    let name = &stage.name.value;
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.chars().all(is_plain) || name.len() > 64 {
+        let message = format!("name {name:?}: a stage's name has lower-case letters, digits and '-', at most 64");
+        flaws.push(Flaw::error(&stage.name.place, message));
+    }
+    match kind_of(&stage.uses.value) {
+        Ok(kind) => check_keys(draft, stage, kind, flaws),
+        Err(message) => flaws.push(Flaw::error(&stage.uses.place, message)),
+    }
+}
+
+/// Finds what is wrong with the arrangement of the stages.
+pub(super) fn check_order(draft: &Draft, flaws: &mut Vec<Flaw>) {
     let uses: Vec<&str> = draft.stages.iter().map(|stage| stage.uses.value.as_str()).collect();
     for (at, stage) in draft.stages.iter().enumerate() {
-        check_name(draft, at, stage, flaws);
+        check_twin(draft, at, stage, flaws);
         let (before, _) = uses.split_at_checked(at).unwrap_or_default();
         for message in misplaced(&stage.uses.value, before) {
             flaws.push(Flaw::error(&stage.uses.place, message));
-        }
-        match kind_of(&stage.uses.value) {
-            Ok(kind) => check_keys(draft, stage, kind, flaws),
-            Err(message) => flaws.push(Flaw::error(&stage.uses.place, message)),
         }
         if let Some(when) = stage.when.as_ref().filter(|when| !when.value.modes.is_empty())
             && !before.contains(&MODE)
@@ -106,13 +116,9 @@ fn misplaced(uses: &str, before: &[&str]) -> Vec<&'static str> {
     wrong
 }
 
-fn check_name(draft: &Draft, at: usize, stage: &StageEntry, flaws: &mut Vec<Flaw>) {
+/// Finds another stage of the same name.
+fn check_twin(draft: &Draft, at: usize, stage: &StageEntry, flaws: &mut Vec<Flaw>) {
     let name = &stage.name.value;
-    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if !name.chars().all(is_plain) || name.len() > 64 {
-        let message = format!("name {name:?}: a stage's name has lower-case letters, digits and '-', at most 64");
-        flaws.push(Flaw::error(&stage.name.place, message));
-    }
     let Some(earlier) = draft.stages.iter().take(at).find(|earlier| earlier.name.value == *name) else { return };
     // Whatever the order in which they run, the one that was written later is too many.
     let order = |stage: &StageEntry| (usize::MAX - stage.name.place.file, stage.name.place.span.start);

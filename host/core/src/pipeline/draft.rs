@@ -40,11 +40,13 @@ pub struct Draft {
 impl Draft {
     /// Reads a pipeline and what it extends, and finds every problem, warnings included.
     pub fn read(file: SourceFile, library: Library) -> (Self, Vec<Problem>) {
-        let mut reading = Reading { draft: Self::default(), flaws: Vec::new(), library, is_whole: true };
+        let mut reading =
+            Reading { draft: Self::default(), lost: Vec::new(), flaws: Vec::new(), library, is_whole: true };
         reading.file(file);
-        let Reading { mut draft, mut flaws, is_whole, .. } = reading;
+        let Reading { mut draft, lost, mut flaws, is_whole, .. } = reading;
+        draft.stages.iter().chain(&lost).for_each(|stage| check::check_stage(&draft, stage, &mut flaws));
         if is_whole {
-            check::check(&draft, &mut flaws);
+            check::check_order(&draft, &mut flaws);
         }
         let problems = draft.sources.problems(flaws);
         draft.stages.iter_mut().for_each(|stage| stage.placing = Placing::Last);
@@ -85,6 +87,8 @@ impl Draft {
 /// A pipeline that is being put together.
 struct Reading {
     draft: Draft,
+    /// Stages that found no place.
+    lost: Vec<StageEntry>,
     flaws: Vec<Flaw>,
     library: Library,
     /// False when a file could not be read, so that its stages are missing.
@@ -159,7 +163,7 @@ impl Reading {
                 let message = "this pipeline extends another one: a stage must say where it stands, by before, after or \
                                replace";
                 self.flaws.push(Flaw::error(&stage.place, message));
-                return;
+                None
             }
             Placing::Last => Some(self.draft.stages.len()),
             Placing::Before(name) => self.find(name, "to stand in front of"),
@@ -180,8 +184,9 @@ impl Reading {
                 at.saturating_add(1).saturating_add(behind.iter().take_while(is_same).count())
             }),
         };
-        if let Some(at) = at {
-            self.draft.stages.insert(at, stage);
+        match at {
+            Some(at) => self.draft.stages.insert(at, stage),
+            None => self.lost.push(stage),
         }
     }
 
