@@ -148,7 +148,7 @@ impl Failure {
 fn pipeline(error: &PipelineError) -> Exit {
     match error {
         PipelineError::Missing { .. } => Exit::NoInput,
-        PipelineError::File(_) | PipelineError::Directory { .. } => Exit::Io,
+        PipelineError::File(_) | PipelineError::Directory { .. } | PipelineError::NoStage { .. } => Exit::Io,
         PipelineError::Wrong(_) | PipelineError::Guest { .. } => Exit::Configuration,
     }
 }
