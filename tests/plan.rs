@@ -95,6 +95,7 @@ fn every_setting_is_in_the_plan() {
             json!({"tunePodRoutes": false}),
             json!({"podDefaultRouteNic": "net1"}),
             json!({"podRPFilter": -1}),
+            json!({"detectIPConflict": true, "detectGateway": true}),
         ];
         for (at, variant) in variants.into_iter().enumerate() {
             let settings = with(lab, variant);

@@ -3,8 +3,8 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use coordinator_lab::{Lab, command, difference, plugin, run};
-use serde_json::json;
+use coordinator_lab::{Lab, command, difference, plugin, run, tool};
+use serde_json::{Value, json};
 
 const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
 
@@ -94,5 +94,38 @@ fn podman_runs_a_container_that_reaches_everything_and_leaves_nothing() {
         let log = fs::read_to_string("/var/log/spidernet/coordinator.log")?;
         assert!(log.contains("Planned."), "the plugin was not called");
         Ok(())
+    });
+}
+
+/// What the runtime remembers of its calls names the container and its configuration.
+#[test]
+fn a_container_of_podman_is_found_by_its_name() {
+    run(|lab| {
+        let runtime = Runtime::prepare(lab)?;
+        let root = runtime.place.path().join("root");
+        let root = root.to_str().context("a path of text")?;
+        let mut arguments = vec!["run", "--detach", "--name", "web", "--network", "underlay"];
+        arguments.extend(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]);
+        arguments.extend(["--rootfs", root, "/bin/sh", "-c", "exec sleep 600"]);
+        let id = runtime.podman(&arguments)?;
+        let ask = |arguments: &[&str]| -> Result<Value> {
+            Ok(serde_json::from_str(&command(&tool()?.display().to_string(), arguments, "")?)?)
+        };
+        let asked = || -> Result<()> {
+            let list = ask(&["list", "--json"])?;
+            ensure!(list[0]["container"] == id.trim() && list[0]["pod"] == "web", "{list}");
+            // By name: the configuration and the result come from the runtime's memory.
+            let plan = ask(&["plan", "web", "--json"])?;
+            let edits = plan["plan"].as_array().context("a plan")?;
+            ensure!(!edits.is_empty() && edits.iter().all(|edit| edit["present"] == true), "{plan:#}");
+            let check = ask(&["check", "web", "--json"])?;
+            ensure!(check[0]["drifts"] == json!([]), "{check}");
+            let paths = ask(&["path", "web", "--json"])?;
+            ensure!(paths.as_array().is_some_and(|paths| paths.len() > 6), "{paths}");
+            Ok(())
+        };
+        let answer = asked();
+        runtime.podman(&["rm", "--force", "--time", "0", "web"])?;
+        answer
     });
 }

@@ -10,7 +10,7 @@ use coordinator_core::{
     replay::{self, ReplayError},
     runner::RunError,
 };
-use coordinator_sdk::{ContainerId, InterfaceName, Key, Mode, Plan, PlannedEdit, Projection};
+use coordinator_sdk::{ContainerId, InterfaceName, Key, Mode, Plan, PlannedEdit, ProbeKind, Projection};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -196,7 +196,15 @@ fn to_text(answer: &Answer) -> String {
         text.push_str(&table::render(&["#", "stage", "change", "because"], rows));
     }
     for probe in &facts.probes {
-        text.push_str(&format!("\nThe wire would be asked: {probe:?}\n"));
+        let question = match probe.kind {
+            ProbeKind::Address => format!("whether {} is free", probe.target),
+            ProbeKind::Gateway => format!("whether the gateway {} answers", probe.target),
+        };
+        let (retries, interval, timeout) = (probe.retries, probe.interval_ms, probe.timeout_ms);
+        text.push_str(&format!(
+            "\nThe wire would be asked on {} {question}: {retries} times, {interval} ms apart, then {timeout} ms of listening\n",
+            probe.device
+        ));
     }
     for skipped in answer.projection.skipped() {
         text.push_str(&format!("\nStage {} is skipped: {}\n", skipped.stage, skipped.why));
