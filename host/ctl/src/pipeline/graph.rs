@@ -83,7 +83,8 @@ fn svg(draft: &Draft) -> String {
     let boxes: Vec<(&StageEntry, Vec<String>)> =
         draft.stages.iter().map(|stage| (stage, notes(draft, stage))).collect();
     let longest = boxes.iter().flat_map(|(_, notes)| notes).map(|note| note.chars().count()).max().unwrap_or(0);
-    let width = longest.saturating_mul(7).max(260);
+    // A letter of 12 pixels is a little more than 7 wide.
+    let width = (longest.saturating_mul(15) / 2).saturating_add(24).max(260);
     let height = |notes: &[String]| notes.len().saturating_add(1).saturating_mul(LINE).saturating_add(14);
     let total: usize = boxes.iter().map(|(_, notes)| height(notes).saturating_add(GAP)).sum();
     let (outer, total) = (width.saturating_add(40), total.saturating_add(14));
