@@ -185,3 +185,37 @@ fn a_reader_that_goes_away_is_no_fault() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(0), ""));
 }
+
+/// Pages and messages name commands that exist, with options that they have.
+#[test]
+fn every_command_that_is_named_somewhere_exists() {
+    let mut texts = Vec::new();
+    for folder in ["docs", "host/core/src/doctor", "host/core/src/pipeline"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|it| it == "md" || it == "rs") {
+                texts.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut seen = 0;
+    for (path, text) in texts {
+        for rest in text.split("coordinatorctl ").skip(1) {
+            let line = rest.split(['\n', '`', '"', ';']).next().unwrap();
+            let is_word = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase());
+            let words: Vec<&str> = line.split(' ').take_while(is_word).take(2).collect();
+            let Some(first) = words.first() else { continue };
+            if !["pipeline", "plan", "check", "explain", "path", "report", "doctor", "gc", "show"].contains(first) {
+                continue;
+            }
+            let command = if *first == "pipeline" { words.clone() } else { vec![*first] };
+            let (code, help, _) = ask(&[command.as_slice(), &["--help"]].concat()).unwrap();
+            assert_eq!(code, 0, "{path}: coordinatorctl {line}");
+            for option in line.split(' ').filter(|word| word.starts_with("--")) {
+                assert!(help.contains(option.trim_end_matches(['.', ',', ')'])), "{path}: coordinatorctl {line}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}

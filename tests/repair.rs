@@ -68,3 +68,44 @@ fn a_pod_whose_veth_pair_is_gone_gets_all_of_it_back() {
         Ok(())
     });
 }
+
+#[test]
+fn what_belongs_to_no_record_goes_and_nothing_else() {
+    run(|lab| {
+        let gc = |more: &[&str]| -> Result<(Vec<String>, i32)> {
+            let output = std::process::Command::new(tool()?).args(["gc", "--json"]).args(more).output()?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let edits = serde_json::from_slice(&output.stdout).with_context(|| said)?;
+            Ok((edits, output.status.code().context("an exit code")?))
+        };
+        let empty = lab.node.snapshot()?;
+        assert_eq!(gc(&["--dry-run"])?, (Vec::new(), 0));
+        let (living, orphan) = (lab.pod("p1")?, lab.pod("p2")?);
+        for (pod, number) in [(&living, 20), (&orphan, 30)] {
+            pod.attach("eth0", &lab.network(1, number, coordinator_lab::Families::Dual), &lab.cluster())?;
+        }
+        // A foreign twin of our rule, and a foreign route in our table, are nobody's business.
+        lab.node.ip(&["route add 10.99.0.1/32 dev docker0 table 500"])?;
+        assert_eq!(gc(&["--dry-run"])?, (Vec::new(), 0));
+        let whole = (lab.node.snapshot()?, living.host.snapshot()?);
+        std::fs::remove_dir_all(format!("/run/coordinator/{}", orphan.container))?;
+
+        let (named, code) = gc(&["--dry-run"])?;
+        assert_eq!(code, 1);
+        assert!(named.contains(&"delete link node/vethp2-01234567".to_owned()), "{named:?}");
+        assert_eq!(difference(&whole.0, &lab.node.snapshot()?), [""; 0], "looking changes nothing");
+        let (done, code) = gc(&[])?;
+        assert_eq!((done, code), (named, 0));
+        assert_eq!(lab.node.snapshot()?.with("vethp2").count() + lab.node.snapshot()?.with("10.6.2.30").count(), 0);
+        assert_eq!(difference(&whole.1, &living.host.snapshot()?), [""; 0]);
+        let (answers, code) = check(&[])?;
+        assert_eq!((drifted(&answers), code), (BTreeSet::new(), 0));
+
+        std::fs::remove_dir_all(format!("/run/coordinator/{}", living.container))?;
+        gc(&[])?;
+        lab.node.ip(&["route del 10.99.0.1/32 dev docker0 table 500"])?;
+        assert_eq!(difference(&empty, &lab.node.snapshot()?), [""; 0]);
+        assert_eq!(gc(&["--dry-run"])?, (Vec::new(), 0));
+        Ok(())
+    });
+}

@@ -10,6 +10,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod failure;
+mod gc;
 mod html;
 mod list;
 mod path;
@@ -63,6 +64,8 @@ enum Command {
     Report(report::Arguments),
     /// Find known trouble of this node and its Pods, each with its treatment
     Doctor(doctor::Arguments),
+    /// Remove what bears coordinator's marks on this node and belongs to no attachment
+    Gc(gc::Arguments),
     /// Print completions for a shell
     Completions(reference::Completions),
     /// Write man pages into a directory
@@ -84,6 +87,7 @@ impl Command {
             Self::Path(arguments) => path::run(arguments, terminal),
             Self::Report(arguments) => report::run(arguments, terminal),
             Self::Doctor(arguments) => doctor::run(arguments, terminal),
+            Self::Gc(arguments) => gc::run(arguments, terminal),
             Self::Completions(arguments) => reference::completions(arguments, terminal),
             Self::Man(arguments) => reference::man(arguments, terminal),
             Self::Reference => reference::markdown(terminal),

@@ -16,6 +16,7 @@ mod plan;
 mod ready;
 mod release;
 mod repair;
+mod sweep;
 
 use std::path::PathBuf;
 
@@ -39,6 +40,7 @@ pub use look::look;
 pub use plan::{Planned, plan};
 pub use ready::ready;
 pub use repair::{Repaired, repair};
+pub use sweep::{Sweep, sweep};
 
 use crate::{conflict_report, pipeline::Pipeline, record::StoreError, runner::RunError};
 
