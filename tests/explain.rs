@@ -186,7 +186,10 @@ fn attachments_are_listed_and_found_by_every_name() {
             let output = std::process::Command::new(tool()?).args(arguments).output()?;
             Ok((output.status.code().context("a code")?, String::from_utf8(output.stderr)?))
         };
-        assert_eq!(failed(&["show", "nobody"])?.0, 66);
+        for command in ["show", "check", "path", "plan"] {
+            assert_eq!(failed(&[command, "nobody"])?.0, 66, "{command}");
+        }
+        assert_eq!(failed(&["check", "shop/web-0"])?.0, 66, "it is not attached yet");
         let (code, said) = failed(&["show", &pod.container])?;
         assert_eq!(code, 2);
         assert!(said.contains("p1-012345678/eth0, p1-012345678/net1; choose one with --interface"), "{said}");

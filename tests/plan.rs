@@ -153,6 +153,8 @@ fn a_refusal_is_said_with_what_to_try() {
         assert!(said.contains("\nTry: use mode auto"), "{said}");
         let said: Value = serde_json::from_slice(&run(&["--json"])?.stdout)?;
         assert_eq!(said["refused"]["stage"], "mode");
+        let plan = planned(lab, &pod, "eth0", &network, &with(lab, json!({"mode": "disable"})))?;
+        assert_eq!((&plan["plan"], &plan["mode"]), (&json!([]), &json!("disable")));
         Ok(())
     });
 }

@@ -39,6 +39,9 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
         }
         None => known::all(&arguments.places)?,
     };
+    if let Some(whom) = arguments.whom.as_ref().filter(|_| attachments.iter().all(|known| known.record.is_none())) {
+        return Err(Failure::NotFound { whom: format!("{whom:?}") });
+    }
     let mut answers = Vec::new();
     let mut exit = Exit::Success;
     for known in attachments.iter().filter(|known| known.record.is_some()) {

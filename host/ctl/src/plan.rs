@@ -10,7 +10,7 @@ use coordinator_core::{
     replay::{self, ReplayError},
     runner::RunError,
 };
-use coordinator_sdk::{ContainerId, InterfaceName, Key, Mode, Plan, PlannedEdit, ProbeKind, Projection};
+use coordinator_sdk::{ContainerId, Facts, InterfaceName, Key, Mode, Plan, PlannedEdit, ProbeKind, Projection};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -123,14 +123,23 @@ fn replayed(path: &std::path::Path, arguments: &Arguments) -> Result<Answer, Fai
 
 fn live(whom: &Whom, arguments: &Arguments) -> Result<Answer, Failure> {
     let call = call(whom, arguments)?;
+    if call.settings.mode == Mode::Disable {
+        // The plugin returns before it looks at anything.
+        let facts = Facts { request: call.request.clone(), settings: call.settings.clone(), ..Facts::default() };
+        return Ok(Answer {
+            container: call.request.container.to_string(),
+            interface: call.request.interface.to_string(),
+            projection: Projection::new(facts),
+            plan: Plan::default(),
+            present: BTreeSet::new(),
+            notes: vec!["the mode is disable: the plugin does nothing".to_owned()],
+        });
+    }
     let Planned { projection, plan, present, interrupted, .. } = attachment::plan(&call)?;
     let note = |record: &coordinator_core::record::Record| {
         format!("an earlier call for {} did not end: the ADD undoes it first", record.interface)
     };
-    let mut notes: Vec<String> = interrupted.iter().map(note).collect();
-    if projection.facts().mode() == Mode::Disable {
-        notes.push("the mode is disable: the plugin does nothing".to_owned());
-    }
+    let notes = interrupted.iter().map(note).collect();
     Ok(Answer {
         container: call.request.container.to_string(),
         interface: call.request.interface.to_string(),
