@@ -206,13 +206,13 @@ impl<'a> Attempt<'a> {
             network: request.network.clone(),
             state: State::Intent,
             namespace: Some(NamespaceIdentity { path: self.outlook.call.namespace.path().to_owned(), device, inode }),
-            about: About::of(request, projection, touched, plan),
+            about: About::of(request, projection, touched, plan).into(),
             table: projection.facts().attached_link().and_then(|link| link.table),
             addresses: projection.facts().attached_addresses().into_iter().map(Address::ip).collect(),
             route_sources: seen.route_sources.clone(),
             before,
             after: projection.facts().model.restricted(&keys),
-            plan: plan.clone(),
+            plan: plan.clone().into(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coordinator_sdk::{Finding, Key, Link, Model, Plan, Probe, Projection, Refusal, diff};
+use coordinator_sdk::{Finding, Key, Link, Model, Probe, Projection, Refusal, diff};
 use coordinator_stages::{
     apply::{self, Manner, PodSide, Target},
     kernel::{link, namespace::Inside, netlink::NetlinkError, packet::PacketSocket},
@@ -26,7 +26,7 @@ use super::{
     release::{self, Reason},
 };
 use crate::{
-    record::{About, ContainerLock, NamespaceIdentity, Record, State, Store, VERSION},
+    record::{ContainerLock, NamespaceIdentity, Record, Sealed, State, Store, VERSION},
     runner::{RunError, Wire},
 };
 
@@ -176,13 +176,13 @@ impl Asking<'_, '_, '_> {
             network: request.network.clone(),
             state: State::Committed,
             namespace: Some(NamespaceIdentity { path: self.call.namespace.path().to_owned(), device, inode }),
-            about: About::default(),
+            about: Sealed::default(),
             table: None,
             addresses: Vec::new(),
             route_sources: Vec::new(),
             before,
             after,
-            plan: Plan::default(),
+            plan: Sealed::default(),
         };
         let mut standing = self.own.cloned().unwrap_or_else(|| raised.clone());
         if self.own.is_some() {

@@ -6,6 +6,7 @@
 //! own objects, and are checked again when they are read: nothing acts on one that could reach further.
 
 mod about;
+mod sealed;
 mod store;
 
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use about::{About, Attribution};
 pub use coordinator_stages::kernel::directory::Share;
+pub use sealed::Sealed;
 pub use store::{ContainerLock, Store, StoreError};
 
 /// The version of the form in which records are written.
@@ -70,7 +72,7 @@ pub struct Record {
     pub namespace: Option<NamespaceIdentity>,
     /// What the call said.
     #[serde(default)]
-    pub about: About,
+    pub about: Sealed<About>,
     /// The table of the interface's own, when it has one.
     pub table: Option<u32>,
     /// The interface's addresses.
@@ -83,7 +85,7 @@ pub struct Record {
     /// The objects that were touched, as they are wanted: the attachment's claims.
     pub after: Model,
     /// What was done, and why.
-    pub plan: Plan,
+    pub plan: Sealed<Plan>,
 }
 
 impl Record {

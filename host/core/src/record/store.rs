@@ -280,8 +280,8 @@ fn read(directory: &Directory, container: &ContainerId, entry: &Entry) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{About, State, VERSION};
-    use coordinator_sdk::{Model, Plan, Side, Sysctl};
+    use crate::record::{Sealed, State, VERSION};
+    use coordinator_sdk::{Model, Side, Sysctl};
 
     const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -303,13 +303,13 @@ mod tests {
             network: "net".to_owned(),
             state: State::Intent,
             namespace: None,
-            about: About::default(),
+            about: Sealed::default(),
             table: None,
             addresses: Vec::new(),
             route_sources: Vec::new(),
             before: Model::default(),
             after: Model::default(),
-            plan: Plan::default(),
+            plan: Sealed::default(),
         }
     }
 
