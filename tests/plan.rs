@@ -2,8 +2,8 @@
 
 use std::{fs, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
-use coordinator_lab::{Families, Lab, Monitor, Network, Overlay, Pod, command, difference, run, tool};
+use anyhow::{Result, ensure};
+use coordinator_lab::{Families, Lab, Monitor, Network, Overlay, Pod, difference, run, tool};
 use serde_json::{Value, json};
 
 fn with(lab: &Lab, more: Value) -> Value {
@@ -20,32 +20,19 @@ fn planned(lab: &Lab, pod: &Pod, interface: &str, network: &Network, settings: &
     configuration["prevResult"] = pod.result(interface);
     let before = (lab.node.snapshot()?, pod.host.snapshot()?);
     let monitors = (Monitor::begin(&lab.node)?, Monitor::begin(&pod.host)?);
-    let path = pod.host.path().display().to_string();
-    let tool = tool()?.display().to_string();
-    let arguments = ["plan", &path, "--container", &pod.container, "--interface", interface, "--config", "-", "--json"];
-    let text = command(&tool, &arguments, &configuration.to_string())?;
+    let plan = pod.plan(interface, &configuration)?;
     let heard = (monitors.0.end()?, monitors.1.end()?);
     ensure!(heard.0.is_empty() && heard.1.is_empty(), "plan wrote: {heard:?}");
     ensure!(difference(&before.0, &lab.node.snapshot()?).is_empty(), "plan changed the node");
     ensure!(difference(&before.1, &pod.host.snapshot()?).is_empty(), "plan changed the pod");
-    Ok(serde_json::from_str(&text)?)
-}
-
-/// The changes of a plan or a record: what is done, by which stage, and why.
-fn changes(plan: &Value) -> Result<Vec<Value>> {
-    let edits = plan.as_array().or_else(|| plan["edits"].as_array()).context("a plan has changes")?;
-    Ok(edits.iter().map(|edit| json!([edit["edit"], edit["stage"], edit["why"]])).collect())
+    Ok(plan)
 }
 
 /// Plans, adds, and compares change by change.
 fn add_as_planned(lab: &Lab, pod: &Pod, interface: &str, network: &Network, settings: &Value) -> Result<usize> {
     let plan = planned(lab, pod, interface, network, settings)?;
     pod.add(interface, network, settings, &pod.result(interface))?;
-    let record = fs::read_to_string(format!("/run/coordinator/{}/if-{interface}.json", pod.container))?;
-    let record: Value = serde_json::from_str(&record)?;
-    let (planned, done) = (changes(&plan["plan"])?, changes(&record["plan"])?);
-    ensure!(planned == done, "{interface}: planned {planned:#?}\ndone {done:#?}");
-    Ok(done.len())
+    pod.did(interface, &plan)
 }
 
 fn attach_as_planned(lab: &Lab, pod: &Pod, interface: &str, network: &Network, settings: &Value) -> Result<usize> {

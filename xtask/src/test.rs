@@ -22,6 +22,9 @@ const NEEDS_ROOT: &str = "podman";
 /// Tells the tests where the plugin is.
 pub const PLUGIN: &str = "COORDINATOR_BIN";
 
+/// Has the lab plan every ADD first, and compare what is then done: once is enough, and the second run has it.
+const PLAN_EVERY_ADD: &str = "COORDINATOR_PLAN_EVERY_ADD";
+
 /// Runs all tests.
 pub fn run(arguments: &[String]) -> Result<()> {
     no_arguments(arguments)?;
@@ -51,7 +54,7 @@ pub fn all(steps: &mut Steps) -> Result<()> {
     } else {
         steps.leave_out("tests as root", "this is an ordinary user; run the same command as root");
     }
-    steps.run_tests("tests as a user", in_user_namespace(&cargo()).env(PLUGIN, &plugin));
+    steps.run_tests("tests as a user", in_user_namespace(&cargo()).env(PLUGIN, &plugin).env(PLAN_EVERY_ADD, "1"));
     Ok(())
 }
 

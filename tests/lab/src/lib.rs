@@ -26,6 +26,7 @@ mod lan;
 mod monitor;
 mod node;
 mod overlay;
+mod planned;
 mod pod;
 mod service;
 mod snapshot;

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
 
-use crate::{command::plugin, host::Host};
+use crate::{command::plugin, host::Host, planned::began_anew};
 
 /// Where Debian's package puts the reference plugins.
 const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
@@ -172,7 +172,13 @@ impl Pod {
     pub fn add(&self, interface: &str, network: &Network, settings: &Value, prev_result: &Value) -> Result<Value> {
         let mut configuration = network.configuration("coordinator", settings);
         configuration["prevResult"] = prev_result.clone();
-        self.call(&plugin()?, "ADD", interface, &configuration)
+        let plan = self.plan_to_compare(interface, &configuration)?;
+        let again = plan.as_ref().map_or(0, |_| began_anew());
+        let result = self.call(&plugin()?, "ADD", interface, &configuration)?;
+        if let Some(plan) = plan {
+            self.did_or_began_anew(interface, &plan, again)?;
+        }
+        Ok(result)
     }
 
     /// The DEL of the plugin under test.

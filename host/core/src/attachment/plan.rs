@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use coordinator_sdk::{Facts, Family, Key, Plan, Projection, Side};
+use coordinator_sdk::{Edit, Facts, Family, Key, Model, Plan, Projection, Side};
 use coordinator_stages::{
     kernel::{namespace::NamespaceError, rule},
     observe::Depth,
@@ -57,14 +57,47 @@ pub fn plan(call: &AddCall) -> Result<Planned, AttachmentError> {
     let (own, others): (Vec<Record>, Vec<Record>) =
         living.into_iter().partition(|record| record.interface == call.request.interface);
     let outlook = Outlook { call, store: store.as_ref(), own: own.into_iter().next(), others };
-    let (facts, observation) = call.namespace.enter(|pod| -> Result<_, AttachmentError> {
-        let mut observation = outlook.observe(pod, &mut node, Depth::Lookup)?;
-        Ok((outlook.facts(&mut observation)?, observation))
-    })??;
-    let run = runner::run(&call.pipeline, facts.clone(), &mut runner::Recorded)?;
-    let Prospect { projection, plan, .. } = outlook.prospect(run, &observation.model);
+    let mut see = |depth| {
+        call.namespace.enter(|pod| -> Result<_, AttachmentError> {
+            let mut observation = outlook.observe(pod, &mut node, depth)?;
+            Ok((outlook.facts(&mut observation)?, observation.model))
+        })?
+    };
+    let decide = |facts: &Facts, observed: &Model| -> Result<Prospect, AttachmentError> {
+        let run = runner::run(&call.pipeline, facts.clone(), &mut runner::Recorded)?;
+        Ok(outlook.prospect(run, observed))
+    };
+    let (mut facts, observed) = see(Depth::Lookup)?;
+    let mut prospect = decide(&facts, &observed)?;
+    if adds_node_routes(&prospect.plan) {
+        // Where the kernel would refuse one, the ADD looks at all of the node's table and decides anew.
+        let (all, listed) = see(Depth::List)?;
+        if is_refused(&prospect.plan, &listed) {
+            prospect = decide(&all, &listed)?;
+            facts = all;
+        }
+    }
+    let Prospect { projection, plan, .. } = prospect;
     let present = present(&plan, &mut node)?;
     Ok(Planned { facts, projection, plan, present, interrupted })
+}
+
+fn node_routes(plan: &Plan) -> impl Iterator<Item = Key> {
+    let edits = plan.edits.iter().map(|planned| &planned.edit);
+    let added = edits.filter(|edit| matches!(edit, Edit::AddRoute(known) if known.route.side == Side::Node));
+    added.map(Edit::key)
+}
+
+fn adds_node_routes(plan: &Plan) -> bool {
+    node_routes(plan).next().is_some()
+}
+
+/// True when a route that is to be added on the node is there already, however it looks, and is not removed before.
+fn is_refused(plan: &Plan, listed: &Model) -> bool {
+    let edits = plan.edits.iter().map(|planned| &planned.edit);
+    let removed: BTreeSet<Key> = edits.filter(|edit| matches!(edit, Edit::RemoveRoute(_))).map(Edit::key).collect();
+    let is_there = |key: &Key| listed.routes_of(Side::Node).any(|known| Key::of_route(known) == *key);
+    node_routes(plan).any(|key| is_there(&key) && !removed.contains(&key))
 }
 
 fn present(plan: &Plan, node: &mut NodeSockets) -> Result<BTreeSet<Key>, AttachmentError> {

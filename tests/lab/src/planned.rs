@@ -1,0 +1,76 @@
+//! Whether an ADD does what `coordinatorctl plan` said that it would do.
+
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{
+    command::{command, tool},
+    pod::Pod,
+};
+
+/// With this in the environment, every ADD of every story is planned first and compared.
+const EVERY_ADD: &str = "COORDINATOR_PLAN_EVERY_ADD";
+
+/// How often an ADD of this story began anew.
+pub(crate) fn began_anew() -> usize {
+    let log = fs::read_to_string("/var/log/spidernet/coordinator.log").unwrap_or_default();
+    log.matches("Observing again.").count()
+}
+
+impl Pod {
+    /// What the tool says of an ADD with this configuration.
+    ///
+    /// # Errors
+    /// It gives no answer; that the ADD would be refused is one.
+    pub fn plan(&self, interface: &str, configuration: &Value) -> Result<Value> {
+        let path = self.host.path().display().to_string();
+        let arguments =
+            ["plan", &path, "--container", &self.container, "--interface", interface, "--config", "-", "--json"];
+        // A refusal has an exit code of its own.
+        let script = format!("{} \"$@\" || test $? = 1", tool()?.display());
+        let words: Vec<&str> = ["-c", &script, "sh"].into_iter().chain(arguments).collect();
+        let text = command("sh", &words, &configuration.to_string())?;
+        serde_json::from_str(&text).with_context(|| format!("the tool says {text}"))
+    }
+
+    /// Compares a plan with what the ADD then did, change by change; how many there were.
+    ///
+    /// # Errors
+    /// They differ.
+    pub fn did(&self, interface: &str, plan: &Value) -> Result<usize> {
+        let record = fs::read_to_string(format!("/run/coordinator/{}/if-{interface}.json", self.container))?;
+        let record: Value = serde_json::from_str(&record)?;
+        let changes = |edits: &Value| -> Vec<Value> {
+            let edits = edits.as_array().into_iter().flatten();
+            edits.map(|edit| json!([edit["edit"], edit["stage"], edit["why"]])).collect()
+        };
+        let (planned, done) = (changes(&plan["plan"]), changes(&record["plan"]["edits"]));
+        let only = |these: &[Value], those: &[Value]| -> Vec<String> {
+            these.iter().filter(|it| !those.contains(it)).map(ToString::to_string).collect()
+        };
+        let (unplanned, undone) = (only(&done, &planned), only(&planned, &done));
+        ensure!(planned == done, "{interface}: planned and not done {undone:#?}\ndone and not planned {unplanned:#?}");
+        Ok(done.len())
+    }
+
+    /// The plan of an ADD, when every one is to be compared and this one can be: a Pod whose path is gone, or that
+    /// holds what a killed call left, cannot.
+    pub(crate) fn plan_to_compare(&self, interface: &str, configuration: &Value) -> Result<Option<Value>> {
+        if env::var_os(EVERY_ADD).is_none() || !self.host.path().exists() {
+            return Ok(None);
+        }
+        let plan = self.plan(interface, configuration)?;
+        Ok(Some(plan).filter(|plan| plan["notes"] == json!([])))
+    }
+
+    /// As [`Pod::did`], unless the ADD met a kernel that is not what it looked like and began anew: what it undid
+    /// of its first attempt is then a part of the second one's plan.
+    pub(crate) fn did_or_began_anew(&self, interface: &str, plan: &Value, again: usize) -> Result<()> {
+        match self.did(interface, plan) {
+            Err(_) if began_anew() > again => Ok(()),
+            compared => compared.map(drop).context("the ADD did something else than was planned"),
+        }
+    }
+}
