@@ -1,0 +1,11 @@
+//! The agent: what coordinator does in a cluster, beside the plugin.
+//!
+//! Pure parts decide: `discovery` (which prefixes the cluster has), `coordinator` (what SpiderCoordinator means and
+//! what its status says), `network` (from SpiderMultusConfig to a NetworkAttachmentDefinition), `election` (who
+//! leads), `conflict` (whether addresses are given back). The rest reads and writes: `api` the cluster, `leader` and
+//! `node` the two roles, `care` the attachments of a node, `metrics` what Prometheus asks for.
+
+#![forbid(unsafe_code)]
+
+pub mod coordinator;
+pub mod discovery;
