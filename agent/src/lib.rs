@@ -9,3 +9,5 @@
 
 pub mod coordinator;
 pub mod discovery;
+pub mod election;
+pub mod network;
