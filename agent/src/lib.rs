@@ -7,7 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod coordinator;
 pub mod discovery;
 pub mod election;
+pub mod leader;
 pub mod network;
+pub mod node;
