@@ -9,6 +9,7 @@
 
 pub mod api;
 pub mod coordinator;
+pub mod crd;
 pub mod discovery;
 pub mod election;
 pub mod leader;

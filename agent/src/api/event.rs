@@ -105,18 +105,13 @@ impl Events {
         }
     }
 
-    async fn put(
-        &self,
-        name: &str,
-        regarding: &Regarding,
-        note: &Note,
-        message: &str,
-    ) -> Result<(), super::ApiError> {
+    async fn put(&self, name: &str, regarding: &Regarding, note: &Note, message: &str) -> Result<(), super::ApiError> {
         // Events of cluster-wide objects live in `default`.
         let namespace = if regarding.namespace.is_empty() { "default" } else { &regarding.namespace };
         let api = objects(&self.client, Kind::EVENT, Some(namespace));
         let event = self.event(name, namespace, regarding, note, message);
-        let object: DynamicObject = serde_json::from_value(event).map_err(|e| super::ApiError::Senseless(e.to_string()))?;
+        let object: DynamicObject =
+            serde_json::from_value(event).map_err(|e| super::ApiError::Senseless(e.to_string()))?;
         match within(api.create(&PostParams::default(), &object)).await {
             Err(error) if error.code() == Some(409) => {
                 let known = within(api.get(name)).await?;

@@ -137,7 +137,8 @@ impl Candidate {
         {
             fields.insert("resourceVersion".to_owned(), Value::from(version));
         }
-        let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
+        let lease =
+            json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
         serde_json::from_value(lease).map_err(|error| ApiError::Senseless(error.to_string()))
     }
 

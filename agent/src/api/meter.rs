@@ -173,7 +173,13 @@ mod tests {
             ("GET", "/api/v1/namespaces/kube-system/configmaps", "&watch=true&timeoutSeconds=9", "watch", "configmaps"),
             ("GET", "/api/v1/namespaces/default/pods/p", "", "get", "pods"),
             ("GET", "/api/v1/namespaces/default", "", "get", "namespaces"),
-            ("PATCH", "/apis/spiderpool.spidernet.io/v2beta1/spidercoordinators/default/status", "", "patch", "spidercoordinators/status"),
+            (
+                "PATCH",
+                "/apis/spiderpool.spidernet.io/v2beta1/spidercoordinators/default/status",
+                "",
+                "patch",
+                "spidercoordinators/status",
+            ),
             ("PUT", "/apis/coordination.k8s.io/v1/namespaces/n/leases/l", "", "update", "leases"),
             ("POST", "/api/v1/namespaces/n/events", "", "create", "events"),
         ] {

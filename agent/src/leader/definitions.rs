@@ -178,8 +178,10 @@ impl Definitions {
                 continue;
             }
             let uid = other.metadata.uid.clone();
-            let parameters =
-                DeleteParams { preconditions: Some(Preconditions { uid, ..Preconditions::default() }), ..DeleteParams::default() };
+            let parameters = DeleteParams {
+                preconditions: Some(Preconditions { uid, ..Preconditions::default() }),
+                ..DeleteParams::default()
+            };
             match timeout(remaining, api.delete(known, &parameters)).await {
                 Ok(Ok(_)) => info!(namespace = network.namespace, name = known, "Renamed: the old one is removed."),
                 Ok(Err(error)) => match ApiError::from(error) {

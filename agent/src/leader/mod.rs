@@ -16,8 +16,8 @@ use tokio::{sync::watch, time::sleep_until};
 use crate::api::{Events, Leadership, Meter, Rhythm};
 
 pub use definitions::Definitions;
-pub(crate) use sources::parsed;
 pub use sources::Watched;
+pub(crate) use sources::parsed;
 pub use status::Keeper;
 
 /// What the leader needs to know.

@@ -118,8 +118,7 @@ impl Watched {
         let component = |name: &str, data: &Value| {
             Ok::<ClusterNetworks, String>(component_networks(name, data.get("spec").unwrap_or(&Value::Null)))
         };
-        let cilium_pool =
-            |name: &str, data: &Value| pool_prefixes(name, data.get("spec").unwrap_or(&Value::Null));
+        let cilium_pool = |name: &str, data: &Value| pool_prefixes(name, data.get("spec").unwrap_or(&Value::Null));
         Sources {
             service_cidrs: each(&self.service_cidrs.borrow(), service_cidr),
             kubeadm: one(&self.kubeadm.borrow()).and_then(|data| kubeadm_networks(&data)),
@@ -166,8 +165,7 @@ fn one(view: &View) -> Known<Value> {
 /// The plugin that the CNI configurations of this node name; none when they cannot be read.
 pub(super) fn plugin_of_node(directory: &Path) -> Option<MainCni> {
     let entries = fs::read_dir(directory).ok()?;
-    let file = |entry: fs::DirEntry| {
-        Some((entry.file_name().into_string().ok()?, fs::read_to_string(entry.path()).ok()?))
-    };
+    let file =
+        |entry: fs::DirEntry| Some((entry.file_name().into_string().ok()?, fs::read_to_string(entry.path()).ok()?));
     main_cni(&entries.filter_map(|entry| file(entry.ok()?)).collect::<Vec<_>>())
 }

@@ -70,7 +70,10 @@ fn resources_are_asked_of_multus() {
     for (spec, expected) in [
         (json!({"cniType": "sriov", "sriov": {"resourceName": "x/y"}}), Some("x/y")),
         (json!({"cniType": "ib-sriov", "ibsriov": {"resourceName": "x/ib"}}), Some("x/ib")),
-        (json!({"cniType": "ovs", "ovs": {"bridge": "br1", "deviceID": "0000:65:00.2"}}), Some("ovs-cni.network.kubevirt.io/br1")),
+        (
+            json!({"cniType": "ovs", "ovs": {"bridge": "br1", "deviceID": "0000:65:00.2"}}),
+            Some("ovs-cni.network.kubevirt.io/br1"),
+        ),
         (json!({"cniType": "ovs", "ovs": {"bridge": "br1"}}), None),
     ] {
         let attachment = rendered(spec, &[]).unwrap();
@@ -102,8 +105,13 @@ fn the_coordinators_section_has_the_names_of_the_cni_configuration() {
 #[test]
 fn annotations_name_the_definition_its_version_and_its_network() {
     let spec = json!({"cniType": "ipoib", "ipoib": {"master": "ib0"}});
-    let annotations =
-        [(CR_NAME, "storage-v2"), (CNI_VERSION, "1.0.0"), (CONFIGURATION_NAME, "storage"), ("team", "x"), ("kubectl.kubernetes.io/last-applied-configuration", "{}")];
+    let annotations = [
+        (CR_NAME, "storage-v2"),
+        (CNI_VERSION, "1.0.0"),
+        (CONFIGURATION_NAME, "storage"),
+        ("team", "x"),
+        ("kubectl.kubernetes.io/last-applied-configuration", "{}"),
+    ];
     let attachment = rendered(spec.clone(), &annotations).unwrap();
     assert_eq!(attachment.name, "storage-v2");
     let config: Value = serde_json::from_str(attachment.config.as_ref().unwrap()).unwrap();
@@ -113,7 +121,10 @@ fn annotations_name_the_definition_its_version_and_its_network() {
 
     let problems = rendered(spec, &[(CR_NAME, "No/Name"), (CNI_VERSION, "2.0.0")]).unwrap_err();
     assert_eq!(problems.len(), 2, "{problems:?}");
-    assert!(problems[0].contains("\"No/Name\"") && problems[1].contains("expected one of 0.3.0, 0.3.1"), "{problems:?}");
+    assert!(
+        problems[0].contains("\"No/Name\"") && problems[1].contains("expected one of 0.3.0, 0.3.1"),
+        "{problems:?}"
+    );
 }
 
 #[test]
@@ -136,13 +147,28 @@ fn every_problem_is_told_at_once() {
         (
             json!({"cniType": "ipvlan", "ipvlan": {"master": ["a", "b"], "vlanID": 4095}, "coordinator": {"vethMTU": 1, "mode": "x"},
                    "chainCNIJsonData": ["{}", "x"]}),
-            vec!["ipvlan.vlanID = 4095", "ipvlan.bond is missing", "coordinator.mode = \"x\"", "coordinator.vethMTU = 1: expected a whole number from 68 to 65535",
-                 "chainCNIJsonData[0] has no type", "chainCNIJsonData[1] is not JSON"],
+            vec![
+                "ipvlan.vlanID = 4095",
+                "ipvlan.bond is missing",
+                "coordinator.mode = \"x\"",
+                "coordinator.vethMTU = 1: expected a whole number from 68 to 65535",
+                "chainCNIJsonData[0] has no type",
+                "chainCNIJsonData[1] is not JSON",
+            ],
         ),
         (json!({"cniType": "vlan", "vlan": {"master": ["a"]}}), vec!["vlan.vlanID is missing"]),
-        (json!({"cniType": "macvlan", "macvlan": {"master": ["a", "b"], "bond": {"name": "", "mode": 7}}}), vec!["macvlan.bond.name is empty", "macvlan.bond.mode = 7"]),
-        (json!({"cniType": "sriov", "sriov": {"minTxRateMbps": 9, "maxTxRateMbps": 3}}), vec!["sriov.resourceName is empty", "is above"]),
-        (json!({"cniType": "ib-sriov", "ibsriov": {"resourceName": "x", "linkState": "up"}}), vec!["linkState = \"up\""]),
+        (
+            json!({"cniType": "macvlan", "macvlan": {"master": ["a", "b"], "bond": {"name": "", "mode": 7}}}),
+            vec!["macvlan.bond.name is empty", "macvlan.bond.mode = 7"],
+        ),
+        (
+            json!({"cniType": "sriov", "sriov": {"minTxRateMbps": 9, "maxTxRateMbps": 3}}),
+            vec!["sriov.resourceName is empty", "is above"],
+        ),
+        (
+            json!({"cniType": "ib-sriov", "ibsriov": {"resourceName": "x", "linkState": "up"}}),
+            vec!["linkState = \"up\""],
+        ),
         (json!({"cniType": "ovs", "ovs": {"vlan": 5000}}), vec!["ovs.bridge is empty", "the VLAN 5000"]),
     ];
     for (spec, expected) in cases {

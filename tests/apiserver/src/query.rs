@@ -37,10 +37,11 @@ impl Query {
             Some((path, value)) => field(path) == value.trim_start_matches('='),
             None => false,
         });
-        fields_hold && requirements(self.text("labelSelector")).iter().all(|(key, values)| {
-            let label = object["metadata"]["labels"][key.as_str()].as_str();
-            label.is_some_and(|label| values.iter().any(|value| value == label))
-        })
+        fields_hold
+            && requirements(self.text("labelSelector")).iter().all(|(key, values)| {
+                let label = object["metadata"]["labels"][key.as_str()].as_str();
+                label.is_some_and(|label| values.iter().any(|value| value == label))
+            })
     }
 }
 
@@ -88,7 +89,8 @@ mod tests {
 
     #[test]
     fn selectors_select() {
-        let pod = json!({"metadata": {"name": "p", "labels": {"component": "kube-apiserver"}}, "spec": {"nodeName": "n1"}});
+        let pod =
+            json!({"metadata": {"name": "p", "labels": {"component": "kube-apiserver"}}, "spec": {"nodeName": "n1"}});
         for (query, expected) in [
             ("", true),
             ("fieldSelector=metadata.name%3Dp%2Cspec.nodeName%3Dn1", true),

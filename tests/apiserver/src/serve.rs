@@ -40,10 +40,11 @@ pub(crate) async fn serve(listener: TcpListener, store: Arc<Store>) {
 async fn answer(request: Request<Incoming>, store: Arc<Store>) -> Result<Answer, Infallible> {
     Ok(match handle(request, store).await {
         Ok(answer) => answer,
-        Err(Refusal(code, reason, message)) => {
-            whole(code, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                                "message": message, "reason": reason, "code": code}))
-        }
+        Err(Refusal(code, reason, message)) => whole(
+            code,
+            &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                                "message": message, "reason": reason, "code": code}),
+        ),
     })
 }
 
@@ -74,7 +75,10 @@ async fn handle(request: Request<Incoming>, store: Arc<Store>) -> Result<Answer,
         Method::DELETE => {
             let options = if bytes.is_empty() { Value::Null } else { body()? };
             store.write(&path, Write::Delete { options })?;
-            Ok(whole(200, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 200, "message": "", "reason": ""})))
+            Ok(whole(
+                200,
+                &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 200, "message": "", "reason": ""}),
+            ))
         }
         Method::PATCH => {
             let content = parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -158,15 +162,20 @@ async fn stream(
                 .history
                 .iter()
                 .filter(|event| event.version > place && event.of == of)
-                .filter(|event| path.namespace.is_empty() || event.object["metadata"]["namespace"] == path.namespace.as_str())
+                .filter(|event| {
+                    path.namespace.is_empty() || event.object["metadata"]["namespace"] == path.namespace.as_str()
+                })
                 .filter(|event| query.selects(&event.object))
                 .cloned()
                 .collect();
             (events, inner.forgotten, inner.version)
         };
         if place < forgotten {
-            send("ERROR", &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                                  "message": format!("too old resource version: {place}"), "reason": "Expired", "code": 410}));
+            send(
+                "ERROR",
+                &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                                  "message": format!("too old resource version: {place}"), "reason": "Expired", "code": 410}),
+            );
             return;
         }
         for event in events {

@@ -122,9 +122,19 @@ impl Store {
         for version in definition["spec"]["versions"].as_array().into_iter().flatten() {
             let name = version["name"].as_str().unwrap_or_default();
             let has_status = !version["subresources"]["status"].is_null();
-            self.serve_kind(text("/spec/group"), name, text("/spec/names/plural"), text("/spec/names/kind"), has_status);
+            self.serve_kind(
+                text("/spec/group"),
+                name,
+                text("/spec/names/plural"),
+                text("/spec/names/kind"),
+                has_status,
+            );
         }
-        let key = (("apiextensions.k8s.io".to_owned(), "customresourcedefinitions".to_owned()), String::new(), text("/metadata/name").to_owned());
+        let key = (
+            ("apiextensions.k8s.io".to_owned(), "customresourcedefinitions".to_owned()),
+            String::new(),
+            text("/metadata/name").to_owned(),
+        );
         if let Some(stored) = self.lock().objects.get_mut(&key) {
             stored["status"] = json!({"conditions": [{"type": "Established", "status": "True"}]});
         }
@@ -176,7 +186,11 @@ impl Inner {
                         apply::conflicts(&owned, theirs, "", &mut found);
                     }
                     if !found.is_empty() {
-                        return Err(conflict(format!("Apply failed with {} conflicts: {}", found.len(), found.join(", "))));
+                        return Err(conflict(format!(
+                            "Apply failed with {} conflicts: {}",
+                            found.len(),
+                            found.join(", ")
+                        )));
                     }
                 }
                 let before = owners.insert(manager, owned.clone()).unwrap_or_default();
@@ -198,7 +212,9 @@ impl Inner {
         if let (Some(known), Some(expected)) = (&known, expected.as_str().filter(|text| !text.is_empty()))
             && known["metadata"]["resourceVersion"] != *expected
         {
-            return Err(conflict("the object has been modified; please apply your changes to the latest version".to_owned()));
+            return Err(conflict(
+                "the object has been modified; please apply your changes to the latest version".to_owned(),
+            ));
         }
         if kind.has_status {
             // Either the status or everything else is written.
