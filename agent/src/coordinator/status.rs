@@ -133,9 +133,13 @@ impl Status {
         }
     }
 
-    /// A sentence when the phase is another one than before; what an Event says.
+    /// A sentence when it says something else than before to a person; what an Event says.
     pub fn turned_from(&self, previous: &Self) -> Option<String> {
-        if self.phase == previous.phase && self.reason == previous.reason {
+        let said = |status: &Self| {
+            let Self { phase, reason, overlay_pod_cidr, service_cidr, .. } = status.clone();
+            (phase, reason, overlay_pod_cidr, service_cidr)
+        };
+        if said(self) == said(previous) {
             return None;
         }
         if self.phase != Self::SYNCED {

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use kube::{
     api::{DeleteParams, Patch, PatchParams, Preconditions},
     core::DynamicObject,
@@ -87,16 +87,15 @@ impl Definitions {
                 owned.entry(owner.uid.as_str()).or_default().push(definition);
             }
         }
-        let this = &*self;
-        let work = networks.objects.values().filter(|object| object.metadata.deletion_timestamp.is_none());
-        let work = futures::stream::iter(work.map(|object| {
+        let mut work: Vec<BoxFuture<'_, Result<(), ApiError>>> = Vec::new();
+        for object in networks.objects.values().filter(|object| object.metadata.deletion_timestamp.is_none()) {
             let text = |value: &Option<String>| value.clone().unwrap_or_default();
             let (namespace, name) = (text(&object.metadata.namespace), text(&object.metadata.name));
             let uid = text(&object.metadata.uid);
             let owned = owned.get(uid.as_str()).cloned().unwrap_or_default();
-            this.settle(Network { object, namespace, name, uid, owned }, &definitions)
-        }));
-        let outcomes: Vec<Result<(), ApiError>> = work.buffer_unordered(AT_ONCE).collect().await;
+            work.push(self.settle(Network { object, namespace, name, uid, owned }, &definitions).boxed());
+        }
+        let outcomes: Vec<Result<(), ApiError>> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
         outcomes.into_iter().collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use futures::future::{FutureExt as _, select_all};
+use futures::future::{BoxFuture, select_all};
 use kube::core::DynamicObject;
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
@@ -66,8 +66,7 @@ impl Watched {
 
     /// Waits until one of them has something new.
     pub async fn changed(&mut self) {
-        let changes = self.all().map(|(_, receiver)| receiver.changed().boxed());
-        let _ = select_all(changes).await;
+        let _ = select_all(self.all().map(change_of)).await;
     }
 
     /// Sources that could not be read for `grace`, each with why.
@@ -130,6 +129,10 @@ impl Watched {
             main_cni,
         }
     }
+}
+
+fn change_of<'r>((_, receiver): (&'static str, &'r mut watch::Receiver<View>)) -> BoxFuture<'r, ()> {
+    Box::pin(async move { _ = receiver.changed().await })
 }
 
 /// SpiderCoordinator out of an untyped object.

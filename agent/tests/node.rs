@@ -1,0 +1,169 @@
+//! The defaults file of a node: always the right or the last right values, whole, whatever becomes of the API.
+
+mod lab;
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use coordinator_agent::{
+    api::{Kind, Meter, Rhythm},
+    node::{Node, Standing},
+};
+use lab::{World, eventually, rhythm};
+use serde_json::{Value, json};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// A node's agent; it stops with this value.
+struct Agent {
+    standing: watch::Receiver<Standing>,
+    meter: Meter,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn agent(world: &World, file: PathBuf, rhythm: Rhythm) -> Agent {
+    let meter = Meter::default();
+    let client = world.agents_client(&meter);
+    let node = Node { client, meter: meter.clone(), rhythm, file, resync: Duration::from_secs(60) };
+    let (sender, standing) = watch::channel(Standing::default());
+    let task = tokio::spawn(async move { node.run(Arc::new(sender)).await });
+    Agent { standing, meter, task }
+}
+
+/// The file's content; it must be whole whenever it is there.
+fn read(file: &std::path::Path) -> Option<Value> {
+    let text = fs::read_to_string(file).ok()?;
+    assert!(text.ends_with("}\n"), "half written: {text:?}");
+    Some(serde_json::from_str(&text).unwrap())
+}
+
+async fn written(file: &std::path::Path, name: &str, value: Value) {
+    eventually(&format!("{name} = {value} in the file"), async || {
+        read(file).is_some_and(|found| found[name] == value).then_some(())
+    })
+    .await;
+}
+
+async fn give_status(world: &World, status: Value) {
+    let body = json!({"apiVersion": Kind::COORDINATOR.api_version(), "kind": Kind::COORDINATOR.kind, "metadata": {"name": "default"}, "status": status});
+    let api = coordinator_agent::api::objects(&world.client, Kind::COORDINATOR, None);
+    let parameters = kube::api::PatchParams::apply("coordinator-test").force();
+    api.patch_status("default", &parameters, &kube::api::Patch::Apply(&body)).await.unwrap();
+}
+
+fn synced(overlay: &str) -> Value {
+    json!({"phase": "Synced", "overlayPodCIDR": [overlay], "serviceCIDR": ["10.96.0.0/12"]})
+}
+
+#[tokio::test]
+async fn the_file_follows_spec_and_status() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("defaults.json");
+    world.coordinator(json!({"podCIDRType": "auto", "vethMTU": 1400})).await;
+    let mut agent = agent(&world, file.clone(), rhythm());
+    agent.standing.wait_for(|standing| standing.trouble.contains("not known yet")).await.unwrap();
+    assert_eq!(read(&file), None, "nothing is written before anything is known");
+    give_status(&world, synced("10.244.0.0/16")).await;
+    written(&file, "overlayPodCIDR", json!(["10.244.0.0/16"])).await;
+    assert_eq!(read(&file).unwrap()["vethMTU"], 1400);
+    world.coordinator(json!({"podCIDRType": "auto", "vethMTU": 1300, "detectGateway": true})).await;
+    written(&file, "detectGateway", json!(true)).await;
+    // Not ready, but known: the last known good prefixes are in force.
+    give_status(&world, json!({"phase": "NotReady", "reason": "gone", "overlayPodCIDR": ["10.244.0.0/16"], "serviceCIDR": ["10.99.0.0/16"]})).await;
+    written(&file, "serviceCIDR", json!(["10.99.0.0/16"])).await;
+    // A removed object, a status that was emptied: the file stays.
+    let before = read(&file);
+    world.remove(Kind::COORDINATOR, None, "default").await;
+    agent.standing.wait_for(|standing| standing.trouble.contains("there is no SpiderCoordinator")).await.unwrap();
+    assert_eq!(read(&file), before);
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_changed_is_put_right() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("defaults.json");
+    world.coordinator(json!({})).await;
+    give_status(&world, synced("10.244.0.0/16")).await;
+    let meter = Meter::default();
+    let client = world.agents_client(&meter);
+    let resync = Duration::from_millis(200);
+    let node = Node { client, meter, rhythm: rhythm(), file: file.clone(), resync };
+    let (sender, _standing) = watch::channel(Standing::default());
+    let task = tokio::spawn(async move { node.run(Arc::new(sender)).await });
+    written(&file, "overlayPodCIDR", json!(["10.244.0.0/16"])).await;
+    fs::remove_file(&file).unwrap();
+    written(&file, "overlayPodCIDR", json!(["10.244.0.0/16"])).await;
+    task.abort();
+}
+
+/// An hour without the API, by the agent's clock; then it is back, with another status.
+#[tokio::test]
+async fn the_last_right_values_outlive_the_api_for_an_hour_and_a_restart() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("defaults.json");
+    world.coordinator(json!({})).await;
+    give_status(&world, synced("10.244.0.0/16")).await;
+    let first = agent(&world, file.clone(), Rhythm::default());
+    written(&file, "overlayPodCIDR", json!(["10.244.0.0/16"])).await;
+    let before = fs::read_to_string(&file).unwrap();
+
+    world.proxy.leave();
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+    assert!(first.standing.borrow().trouble.contains("cannot be reached"), "{:?}", first.standing.borrow());
+    drop(first);
+    // The agent is started anew while the API is away: it knows nothing, and leaves the file alone.
+    let mut second = agent(&world, file.clone(), Rhythm::default());
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+    assert!(!second.standing.borrow().is_written);
+    // Half a minute to a minute between two tries in the long run: about 80 in an hour, and the first few of both.
+    let tries = world.proxy.turned_away();
+    assert!((60..150).contains(&tries), "{tries} tries in an hour");
+    tokio::time::resume();
+
+    give_status(&world, synced("10.1.0.0/16")).await;
+    world.proxy.come_back();
+    // It need not wait for a minute: the clock is the test's.
+    tokio::time::pause();
+    let wait = second.standing.wait_for(|standing| standing.is_written);
+    tokio::time::timeout(Duration::from_secs(3600), wait).await.unwrap().unwrap();
+    tokio::time::resume();
+    written(&file, "overlayPodCIDR", json!(["10.1.0.0/16"])).await;
+}
+
+/// What one node asks of the API in an hour, by the agent's own count.
+#[tokio::test]
+async fn a_node_asks_little() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("defaults.json");
+    world.coordinator(json!({"podCIDRType": "auto", "vethMTU": 1400})).await;
+    give_status(&world, synced("10.244.0.0/16")).await;
+    // The agent's own rhythm, a hundred times as fast.
+    let rhythm = Rhythm { watch: Duration::from_millis(2900), ..Rhythm::default() };
+    let agent = agent(&world, file.clone(), rhythm);
+    written(&file, "overlayPodCIDR", json!(["10.244.0.0/16"])).await;
+    for round in 0..10 {
+        give_status(&world, synced(&format!("10.{round}.0.0/16"))).await;
+        written(&file, "overlayPodCIDR", json!([format!("10.{round}.0.0/16")])).await;
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let usages = agent.meter.read();
+    let of = |verb: &str| usages.get(&(verb.to_owned(), "spidercoordinators".to_owned())).copied().unwrap_or_default();
+    println!("{usages:#?}");
+    assert_eq!(usages.len(), 2, "one kind, listed and watched: {usages:?}");
+    assert_eq!(of("list").requests, 1, "{usages:?}");
+    // A watch lasts one to three seconds here, so 145 to 290 in an agent's own time.
+    assert!((2..=12).contains(&of("watch").requests), "{usages:?}");
+    let bytes_an_event = of("watch").bytes / of("watch").events.max(1);
+    assert!(bytes_an_event < 2000, "{bytes_an_event} bytes an event");
+}
