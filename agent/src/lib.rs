@@ -8,10 +8,16 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod care;
+pub mod conflict;
 pub mod coordinator;
 pub mod crd;
 pub mod discovery;
 pub mod election;
+pub mod install;
 pub mod leader;
+pub mod metrics;
 pub mod network;
 pub mod node;
+pub mod options;
+pub mod run;

@@ -84,6 +84,11 @@ impl Environment {
         }
     }
 
+    /// `CNI_COMMAND` as it is, or empty.
+    pub(crate) fn command_text(&self) -> String {
+        self.command.as_ref().map(|command| command.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// Whom it is about; every wrong variable is named.
     ///
     /// # Errors

@@ -17,10 +17,13 @@ mod version;
 
 use std::{
     io::{self, Read, Write},
+    path::Path,
     process::ExitCode,
+    time::Instant,
 };
 
 use call::{Command, Configuration, Environment};
+use coordinator_core::tally::{self, Call};
 use error::{CniError, Code};
 use serde_json::{Value, json};
 use version::SpecVersion;
@@ -33,13 +36,17 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 const LIMIT: u64 = 4 << 20;
 
 fn main() -> ExitCode {
+    let begun = Instant::now();
     report_panics();
     let environment = Environment::of_process();
     let text = read_configuration();
     // Errors are given in the caller's version, when that much of the configuration can be read.
     let configuration = text.and_then(|text| Configuration::parse(&text));
     let version = configuration.as_ref().map_or(SpecVersion::LATEST, |configuration| configuration.version);
-    match serve(&environment, configuration) {
+    let outcome = serve(&environment, configuration);
+    let failure = outcome.as_ref().err().map(|error| (error.code.number(), error.message.as_str()));
+    Call::new(&environment.command_text(), failure, begun.elapsed()).note(Path::new(tally::FILE));
+    match outcome {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(result)) => print(&result),
         Err(error) => {

@@ -14,3 +14,4 @@ pub mod record;
 pub mod replay;
 pub mod runner;
 pub mod settings;
+pub mod tally;
