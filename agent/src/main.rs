@@ -36,9 +36,9 @@ fn main() -> ExitCode {
         .init();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["node"] => until_stopped(run::node(&options, install_plugin)),
+        ["node"] => until_stopped(run::node(&options, install_all)),
         ["lead"] => until_stopped(run::lead(&options)),
-        ["install"] => install_plugin().and_then(|()| install_pipelines()),
+        ["install"] => install_all(),
         ["uninstall"] => uninstall(&options),
         ["crds"] => print_definitions(true),
         ["crds", "--before-1.31"] => print_definitions(false),
@@ -80,6 +80,11 @@ fn pipelines() -> PathBuf {
 
 fn image() -> PathBuf {
     on_node("COORDINATOR_IMAGE", IMAGE)
+}
+
+/// Pipelines first: a plugin that runs may be asked for one.
+fn install_all() -> Result<(), String> {
+    install_pipelines().and_then(|()| install_plugin())
 }
 
 fn install_plugin() -> Result<(), String> {

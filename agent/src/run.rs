@@ -22,6 +22,9 @@ const ROOT: u32 = 0;
 /// How often the plugin's calls are counted.
 const COUNTING: Duration = Duration::from_secs(5);
 
+/// How often what is installed is compared with what should be.
+const INSTALLING: Duration = Duration::from_secs(60);
+
 /// Why an agent cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -112,8 +115,10 @@ pub async fn node(options: &Options, install: impl Fn() -> Result<(), String>) -
             {
                 error!(reason, "The plugin cannot be installed.");
             }
-            if standing.changed().await.is_err() {
-                return;
+            // What is to be installed may change too: a ConfigMap with pipelines is a mounted folder.
+            tokio::select! {
+                changed = standing.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(INSTALLING) => {}
             }
         }
     };
