@@ -5,10 +5,12 @@
 //! (Spiderpool's plugin has the same name) is kept and put back at the end.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use tracing::info;
@@ -25,6 +27,22 @@ pub enum InstallError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Two sources have a file of one name.
+    #[error("{one} and {other} have one name: rename one of them")]
+    Twice {
+        /// The one.
+        one: PathBuf,
+        /// The other.
+        other: PathBuf,
+    },
+    /// A guest cannot be compiled.
+    #[error("guest {guest} cannot be compiled: {said}")]
+    Compile {
+        /// Which one.
+        guest: PathBuf,
+        /// What the tool said.
+        said: String,
     },
     /// Pods still need the plugin.
     #[error("{count} containers have attachments: move their Pods away first, or their runtime cannot clean up")]
@@ -112,22 +130,67 @@ pub fn unused(state: &Path) -> Result<(), InstallError> {
     if count > 0 { Err(InstallError::InUse { count }) } else { Ok(()) }
 }
 
-/// Makes `folder` hold the `.toml` files of `source` and no others that came from there.
+/// Makes `folder` hold the files of the sources and no others that came from there; the ones that are new.
 ///
 /// # Errors
-/// Something cannot be read or written.
-pub fn put_folder(source: &Path, folder: &Path) -> Result<usize, InstallError> {
-    let wanted = names(source)?;
+/// Something cannot be read or written, or two sources have a file of one name.
+pub fn put_folder(sources: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
+    let mut wanted: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for source in sources {
+        for name in names(source)? {
+            let path = source.join(&name);
+            if let Some(other) = wanted.insert(name, path.clone()) {
+                return Err(InstallError::Twice { one: other, other: path });
+            }
+        }
+    }
     fs::create_dir_all(folder).map_err(failed("make", folder))?;
     for name in names(folder)? {
-        if !wanted.contains(&name) && mark(&folder.join(&name)).exists() {
+        if !wanted.contains_key(&name) && mark(&folder.join(&name)).exists() {
             take_away(&folder.join(&name))?;
         }
     }
-    for name in &wanted {
-        put(&source.join(name), &folder.join(name), 0o644)?;
+    let mut new = Vec::new();
+    for (name, source) in &wanted {
+        let target = folder.join(name);
+        if put(source, &target, 0o644)? {
+            new.push(target);
+        }
     }
-    Ok(wanted.len())
+    Ok(new)
+}
+
+/// The folder itself and the folders in it, as mounts of several ConfigMaps and images lie.
+///
+/// # Errors
+/// It cannot be listed.
+pub fn with_inner(folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
+    let mut found = vec![folder.to_owned()];
+    for entry in fs::read_dir(folder).map_err(failed("list", folder))? {
+        let entry = entry.map_err(failed("list", folder))?;
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if !is_hidden && entry.path().is_dir() {
+            found.push(entry.path());
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Has guests compiled for this node, one after the other, by the tool that can.
+///
+/// # Errors
+/// The tool cannot be run, or says no.
+pub fn compile(tool: &Path, guests: &[PathBuf]) -> Result<(), InstallError> {
+    for guest in guests {
+        let output = Command::new(tool).args(["stage", "compile"]).arg(guest).output().map_err(failed("run", tool))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(InstallError::Compile { guest: guest.clone(), said });
+        }
+        info!(guest = %guest.display(), "Compiled.");
+    }
+    Ok(())
 }
 
 /// Takes away everything that was put into a folder.
@@ -193,7 +256,6 @@ fn replace(target: &Path, bytes: &[u8], mode: u32) -> Result<(), InstallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
 
     fn hidden(folder: &Path) -> usize {
         fs::read_dir(folder)
@@ -247,12 +309,28 @@ mod tests {
         for name in ["a.toml", "b.toml"] {
             fs::write(source.join(name), name).unwrap();
         }
-        assert_eq!(put_folder(&source, &target).unwrap(), 2);
+        let more = folder.path().join("more");
+        fs::create_dir(&more).unwrap();
+        assert_eq!(put_folder(&[source.clone(), more.clone()], &target).unwrap().len(), 2);
         fs::remove_file(source.join("a.toml")).unwrap();
-        assert_eq!(put_folder(&source, &target).unwrap(), 1);
+        assert_eq!(put_folder(&[source.clone()], &target).unwrap(), [PathBuf::new(); 0]);
+        fs::write(more.join("b.toml"), "another").unwrap();
+        assert!(matches!(put_folder(&[source.clone(), more], &target), Err(InstallError::Twice { .. })));
         assert_eq!(names(&target).unwrap(), ["b.toml", "theirs.toml"]);
         take_away_folder(&target).unwrap();
         assert_eq!(names(&target).unwrap(), ["theirs.toml"]);
+    }
+
+    #[test]
+    fn guests_are_handed_to_the_tool_and_its_words_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let tool = folder.path().join("tool");
+        let script =
+            "#!/bin/sh\n[ \"$1 $2\" = \"stage compile\" ] || exit 9\ncase $3 in *bad*) echo no >&2; exit 1;; esac\n";
+        replace(&tool, script.as_bytes(), 0o755).unwrap();
+        compile(&tool, &["/x/good.wasm".into()]).unwrap();
+        let error = compile(&tool, &["/x/good.wasm".into(), "/x/bad.wasm".into()]).unwrap_err().to_string();
+        assert_eq!(error, "guest /x/bad.wasm cannot be compiled: no");
     }
 
     #[test]

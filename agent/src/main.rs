@@ -18,6 +18,7 @@ usage: coordinator-agent node        write the node's defaults, care for its att
        coordinator-agent lead        lead, or stand ready: SpiderCoordinator's status, networks' definitions
        coordinator-agent install     put the plugin and the pipelines on the node
        coordinator-agent uninstall   take them away again, when no Pod needs them any more
+       coordinator-agent idle        do nothing until stopped, as a DaemonSet's Pod must after uninstalling
        coordinator-agent crds        print the CustomResourceDefinitions; --before-1.31 without address functions
 
 The environment says the rest: docs/agent.md lists the variables.";
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         ["lead"] => until_stopped(run::lead(&options)),
         ["install"] => install_all(),
         ["uninstall"] => uninstall(&options),
+        ["idle"] => until_stopped(run::idle()),
         ["crds"] => print_definitions(true),
         ["crds", "--before-1.31"] => print_definitions(false),
         _ => {
@@ -65,7 +67,7 @@ fn until_stopped(role: impl Future<Output = Result<(), run::RunError>>) -> Resul
     runtime.block_on(role).map_err(|error| error.to_string())
 }
 
-/// A place on the node, `COORDINATOR_HOST` being where the container sees it.
+/// A place as the container sees it.
 fn on_node(variable: &str, usual: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(|| PathBuf::from(usual), PathBuf::from)
 }
@@ -78,13 +80,17 @@ fn pipelines() -> PathBuf {
     on_node("COORDINATOR_PIPELINES", coordinator_core::pipeline::DIRECTORY)
 }
 
+fn guests() -> PathBuf {
+    on_node("COORDINATOR_STAGES", "/opt/coordinator/stages")
+}
+
 fn image() -> PathBuf {
     on_node("COORDINATOR_IMAGE", IMAGE)
 }
 
-/// Pipelines first: a plugin that runs may be asked for one.
+/// Guests, then pipelines that name them, then the plugin that runs both.
 fn install_all() -> Result<(), String> {
-    install_pipelines().and_then(|()| install_plugin())
+    install_guests().and_then(|()| install_pipelines()).and_then(|()| install_plugin())
 }
 
 fn install_plugin() -> Result<(), String> {
@@ -97,11 +103,26 @@ fn install_plugin() -> Result<(), String> {
 }
 
 fn install_pipelines() -> Result<(), String> {
-    let source = image().join("pipelines");
+    install_folder("pipelines", &pipelines()).map(drop)
+}
+
+/// Guests are compiled when they are new: by a tool of the image, since this program has no compiler.
+fn install_guests() -> Result<(), String> {
+    let new = install_folder("stages", &guests())?;
+    install::compile(&image().join("bin/coordinatorctl"), &new).map_err(|error| {
+        // Else they would count as installed the next time.
+        new.iter().for_each(|guest| drop(install::take_away(guest)));
+        error.to_string()
+    })
+}
+
+fn install_folder(name: &str, folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let source = image().join(name);
     if !source.is_dir() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    install::put_folder(&source, &pipelines()).map(drop).map_err(|error| error.to_string())
+    let sources = install::with_inner(&source).map_err(|error| error.to_string())?;
+    install::put_folder(&sources, folder).map_err(|error| error.to_string())
 }
 
 fn uninstall(options: &Options) -> Result<(), String> {
@@ -109,6 +130,7 @@ fn uninstall(options: &Options) -> Result<(), String> {
     install::unused(&options.state).map_err(text)?;
     install::take_away(&plugin()).map_err(text)?;
     install::take_away_folder(&pipelines()).map_err(text)?;
+    install::take_away_folder(&guests()).map_err(text)?;
     for path in [options.defaults.as_path(), &options.calls, &options.socket] {
         remove(path)?;
     }

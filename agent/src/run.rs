@@ -182,6 +182,15 @@ pub async fn lead(options: &Options) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Does nothing until it is told to stop.
+///
+/// # Errors
+/// None.
+pub async fn idle() -> Result<(), RunError> {
+    stopped().await;
+    Ok(())
+}
+
 fn served_ended(options: &Options, served: std::io::Result<()>) -> Result<(), RunError> {
     served.map_err(|source| RunError::Metrics { address: options.metrics, source })
 }

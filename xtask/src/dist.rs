@@ -31,11 +31,14 @@ pub const PLUGIN: Binary = Binary { package: "coordinator", name: "coordinator",
 /// The operator's tool.
 pub const TOOL: Binary = Binary { package: "coordinatorctl", name: "coordinatorctl", folder: "dist" };
 
+/// The agent of nodes and of the cluster. Its own invocation: nothing of it may get into the plugin.
+pub const AGENT: Binary = Binary { package: "coordinator-agent", name: "coordinator-agent", folder: "dist" };
+
 /// The benchmark's reference; it is no part of the product.
 pub const FLOOR: Binary = Binary { package: "coordinator-bench", name: "floor", folder: "bench" };
 
 /// What `dist` builds.
-const PRODUCT: [&Binary; 2] = [&PLUGIN, &TOOL];
+const PRODUCT: [&Binary; 3] = [&PLUGIN, &TOOL, &AGENT];
 
 /// Builds the product.
 pub fn run(arguments: &[String]) -> Result<()> {

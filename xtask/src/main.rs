@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod demo;
 mod dist;
+mod manifests;
 mod measure;
 mod need;
 mod rates;
@@ -26,7 +27,7 @@ struct Subcommand {
     run: fn(&[String]) -> anyhow::Result<()>,
 }
 
-const SUBCOMMANDS: [Subcommand; 6] = [
+const SUBCOMMANDS: [Subcommand; 7] = [
     Subcommand {
         name: "demo",
         arguments: "",
@@ -56,6 +57,12 @@ const SUBCOMMANDS: [Subcommand; 6] = [
         arguments: "[--trials N]",
         summary: "count wrong answers of probes on a wire that loses frames; prints a Markdown table",
         run: rates::run,
+    },
+    Subcommand {
+        name: "manifests",
+        arguments: "",
+        summary: "write deploy/'s definitions and plain manifests anew",
+        run: manifests::run,
     },
     Subcommand {
         name: "ci",

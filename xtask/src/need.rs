@@ -19,6 +19,8 @@ pub enum Job {
     Test,
     /// The benchmarks.
     Bench,
+    /// The manifests that are rendered from the chart.
+    Manifests,
 }
 
 /// A target of the Rust toolchain.
@@ -62,8 +64,48 @@ pub struct Package {
     pub purpose: &'static str,
 }
 
+/// A package of PyPI's, put below the target directory and nowhere else.
+#[derive(Debug)]
+pub struct Wheel {
+    /// Its name on PyPI.
+    pub name: &'static str,
+    /// The version that the tests were written for.
+    pub version: &'static str,
+    /// Who needs it …
+    pub jobs: &'static [Job],
+    /// … and what for.
+    pub purpose: &'static str,
+}
+
+/// Helm has no Debian package; this one is Helm's own code as a library.
+pub const WHEELS: [Wheel; 1] = [Wheel {
+    name: "helm-python-sdk",
+    version: "0.2.2",
+    jobs: &[Job::Test, Job::Manifests],
+    purpose: "Helm itself, which renders the chart",
+}];
+
+impl Wheel {
+    /// The folder that Python finds it in.
+    pub fn folder(target: &Path) -> PathBuf {
+        target.join("tools/python")
+    }
+
+    /// Looks for it.
+    pub fn is_there(&self, target: &Path) -> bool {
+        let mark = format!("{}-{}.dist-info", self.name.replace('-', "_"), self.version);
+        Self::folder(target).join(mark).is_dir()
+    }
+}
+
 /// The programs that the lab, its stand-ins and the references are made of.
-pub const PACKAGES: [Package; 10] = [
+pub const PACKAGES: [Package; 11] = [
+    Package {
+        name: "python3-pip",
+        proof: Proof::Program("pip3"),
+        jobs: &[Job::Test, Job::Manifests],
+        purpose: "what brings Helm",
+    },
     Package {
         name: "iproute2",
         proof: Proof::Program("ip"),

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
 use crate::{
-    need::{Job, PACKAGES, Package, TARGETS, Target, program},
+    need::{Job, PACKAGES, Package, TARGETS, Target, WHEELS, Wheel, program},
     workspace,
 };
 
@@ -37,6 +37,27 @@ pub fn provide(job: Job) -> Result<()> {
     }
     if !missing.is_empty() {
         bail!("this machine lacks something\n{}", missing.join("\n"));
+    }
+    provide_wheels(job)
+}
+
+/// Python's packages go below the target directory, whoever the user is.
+fn provide_wheels(job: Job) -> Result<()> {
+    let target = workspace::target()?;
+    for wheel in WHEELS.iter().filter(|wheel| wheel.jobs.contains(&job) && !wheel.is_there(&target)) {
+        let mut pip = Command::new("python3");
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--disable-pip-version-check",
+            "--upgrade",
+            "--target",
+        ]);
+        pip.arg(Wheel::folder(&target)).arg(format!("{}=={}", wheel.name, wheel.version));
+        workspace::run(&mut pip).with_context(|| format!("{} ({}) is missing", wheel.name, wheel.purpose))?;
     }
     Ok(())
 }
