@@ -260,6 +260,9 @@ async fn rights_are_what_the_agent_asks_for() {
         async || world.events_about("default", "default").await.into_iter().find(|(reason, _)| reason == "Synced");
     lab::eventually("an Event tells", told).await;
 
+    let renewed = async || leader.meter.read().contains_key(&("update".to_owned(), "leases".to_owned())).then_some(());
+    lab::eventually("the Lease is renewed", renewed).await;
+
     let (_, documents) = rendered(&json!({}));
     let rules: Vec<Value> = documents
         .iter()
