@@ -1,5 +1,14 @@
 //! After an address conflict: the plugin's report, the decision by the Pod's owner, the release, the Event.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    reason = "a test fails by a panic"
+)]
+
 mod lab;
 
 use std::{
@@ -21,9 +30,12 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// Requests: the first line, and the body.
+type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
 /// Stands in for Spiderpool's agent: remembers what it was asked, answers with this status.
-fn spiderpool(path: &Path, status: &'static str) -> (Arc<Mutex<Vec<(String, Value)>>>, JoinHandle<()>) {
-    let asked: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+fn spiderpool(path: &Path, status: &'static str) -> (Asked, JoinHandle<()>) {
+    let asked = Asked::default();
     let listener = UnixListener::bind(path).unwrap();
     let kept = Arc::clone(&asked);
     let task = tokio::spawn(async move {

@@ -1,5 +1,14 @@
 //! The chart: rendered by Helm itself with its defaults and with every option, each object held against the API's types.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    reason = "a test fails by a panic"
+)]
+
 mod lab;
 
 use std::{

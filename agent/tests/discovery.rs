@@ -1,5 +1,14 @@
 //! Every source of prefixes, over HTTP, and every change of them while the leader runs.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    reason = "a test fails by a panic"
+)]
+
 mod lab;
 
 use coordinator_agent::api::Kind;

@@ -1,5 +1,14 @@
 //! A NetworkAttachmentDefinition beside each SpiderMultusConfig, and beside nothing else.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    reason = "a test fails by a panic"
+)]
+
 mod lab;
 
 use coordinator_agent::{api::Kind, network::CR_NAME};

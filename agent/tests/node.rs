@@ -1,5 +1,14 @@
 //! The defaults file of a node: always the right or the last right values, whole, whatever becomes of the API.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    reason = "a test fails by a panic"
+)]
+
 mod lab;
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};

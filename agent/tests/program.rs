@@ -1,5 +1,14 @@
 //! The program itself, as a DaemonSet starts it: from nothing to a node that is ready.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    reason = "a test fails by a panic"
+)]
+
 mod lab;
 
 use std::{

@@ -55,12 +55,13 @@ fn depends_on(manifest: &str) -> Vec<&str> {
 
 #[test]
 fn the_arrows_between_the_crates_point_downwards() {
-    let allowed: [(&str, &[&str]); 5] = [
+    let allowed: [(&str, &[&str]); 6] = [
         ("sdk", &[]),
         ("stages", &["coordinator-sdk"]),
         ("host/core", &["coordinator-sdk", "coordinator-stages"]),
         ("host/cni", &["coordinator-sdk", "coordinator-core"]),
         ("host/ctl", &["coordinator-sdk", "coordinator-core"]),
+        ("agent", &["coordinator-sdk", "coordinator-core"]),
     ];
     for (folder, allowed) in allowed {
         let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
@@ -72,7 +73,7 @@ fn the_arrows_between_the_crates_point_downwards() {
 #[test]
 fn only_the_kernel_room_speaks_to_the_kernel() {
     let words = ["rtnetlink::", "netlink_packet_", "netlink_sys::", "nix::", "socket2::"];
-    for folder in ["sdk/src", "stages/src", "host/core/src", "host/cni/src", "host/ctl/src"] {
+    for folder in ["sdk/src", "stages/src", "host/core/src", "host/cni/src", "host/ctl/src", "agent/src"] {
         let found = saying(&root().join(folder), &words, &["stages/src/kernel/"]);
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
@@ -85,7 +86,7 @@ fn unsafe_code_stands_in_one_room_only() {
         let allows = |text: &str| text.lines().any(|line| line.trim_start().starts_with("#![allow(unsafe_code"));
         found.filter(|(_, text)| allows(text)).map(|(path, _)| path.display().to_string()).collect::<Vec<_>>()
     };
-    let found: Vec<String> = ["sdk/src", "stages/src", "host"].into_iter().flat_map(allowing).collect();
+    let found: Vec<String> = ["sdk/src", "stages/src", "host", "agent/src"].into_iter().flat_map(allowing).collect();
     assert!(found.len() == 1 && found[0].ends_with("stages/src/kernel/packet/mod.rs"), "{found:?}");
 }
 
@@ -99,16 +100,39 @@ fn a_deciding_stage_touches_nothing() {
 
 #[test]
 fn wasmtime_is_known_to_the_guest_room_only() {
-    for folder in ["sdk/src", "stages/src", "host/core/src", "host/cni/src", "host/ctl/src"] {
+    for folder in ["sdk/src", "stages/src", "host/core/src", "host/cni/src", "host/ctl/src", "agent/src"] {
         let found = saying(&root().join(folder), &["wasmtime::"], &["/guest/"]);
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
 }
 
 #[test]
+fn kube_is_known_to_the_agent_only() {
+    for folder in ["sdk", "stages", "host", "tests", "xtask"] {
+        let found = saying(&root().join(folder), &["kube::", "k8s_openapi::"], &["tests/tidy/"]);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}
+
+/// What the agent decides is decided without asking anybody.
+#[test]
+fn the_agents_decisions_touch_nothing() {
+    let words =
+        ["std::fs", "std::process", "std::env", "kube::", "tokio::net", "tokio::fs", "UnixStream", "SystemTime"];
+    for room in ["discovery", "coordinator", "network", "crd"] {
+        let found = saying(&root().join("agent/src").join(room), &words, &[]);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+    for file in ["election.rs", "conflict/decision.rs"] {
+        let text = fs::read_to_string(root().join("agent/src").join(file)).unwrap();
+        assert!(!words.iter().any(|word| says(&text, word)), "{file}");
+    }
+}
+
+#[test]
 fn every_file_says_what_it_is_and_stays_readable() {
     let mut wrong = Vec::new();
-    for folder in ["sdk/src", "stages/src", "host", "xtask/src", "tests/lab/src"] {
+    for folder in ["sdk/src", "stages/src", "host", "agent/src", "xtask/src", "tests/lab/src", "tests/apiserver/src"] {
         for (path, text) in sources(&root().join(folder)) {
             let is_test_module = path.file_name().is_some_and(|name| name == "tests.rs");
             if !text.starts_with("//!") && !is_test_module {

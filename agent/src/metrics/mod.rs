@@ -151,7 +151,8 @@ struct ApiUsage(Meter);
 impl Collector for ApiUsage {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let usages = self.0.read();
-        let kinds: [(&str, &str, fn(&Usage) -> u64); 4] = [
+        type Part = fn(&Usage) -> u64;
+        let kinds: [(&str, &str, Part); 4] = [
             ("api_requests", "Requests to the API server", |usage| usage.requests),
             ("api_failures", "Requests that were answered with an error or not at all", |usage| usage.failures),
             ("api_bytes", "Bytes of the API server's answers", |usage| usage.bytes),

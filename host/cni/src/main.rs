@@ -45,7 +45,9 @@ fn main() -> ExitCode {
     let version = configuration.as_ref().map_or(SpecVersion::LATEST, |configuration| configuration.version);
     let outcome = serve(&environment, configuration);
     let failure = outcome.as_ref().err().map(|error| (error.code.number(), error.message.as_str()));
-    Call::new(&environment.command_text(), failure, begun.elapsed()).note(Path::new(tally::FILE));
+    if environment.command().is_ok_and(|command| command != Command::Version) {
+        Call::new(&environment.command_text(), failure, begun.elapsed()).note(Path::new(tally::FILE));
+    }
     match outcome {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(result)) => print(&result),
