@@ -134,6 +134,10 @@ fn uninstall(options: &Options) -> Result<(), String> {
     for path in [options.defaults.as_path(), &options.calls, &options.socket] {
         remove(path)?;
     }
+    let pods = options.defaults.with_file_name(coordinator_core::node_defaults::POD_FOLDER);
+    if pods.is_dir() {
+        std::fs::remove_dir_all(&pods).map_err(|error| format!("cannot remove {}: {error}", pods.display()))?;
+    }
     Ok(())
 }
 

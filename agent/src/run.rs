@@ -13,7 +13,7 @@ use crate::{
     election::Timing,
     leader::Leader,
     metrics::{self, Metrics, Probe, TallyError},
-    node::{Node, Standing},
+    node::{Node, Pods, Standing},
     options::Options,
 };
 
@@ -83,6 +83,14 @@ pub async fn node(options: &Options, install: impl Fn() -> Result<(), String>) -
         standing if standing.is_written => Ok(()),
         standing => Err(format!("no defaults yet: {}", standing.trouble)),
     });
+    let pods = Pods {
+        client: client.clone(),
+        meter: meter.clone(),
+        rhythm: Rhythm::default(),
+        events: Arc::clone(&events),
+        node: options.node.clone(),
+        defaults: options.defaults.clone(),
+    };
     let node = Node {
         client: client.clone(),
         meter,
@@ -130,6 +138,7 @@ pub async fn node(options: &Options, install: impl Fn() -> Result<(), String>) -
     };
     tokio::select! {
         () = node.run(Arc::new(sender)) => {}
+        () = pods.run() => {}
         () = installing => {}
         () = caring => {}
         () = conflict::serve(socket, Arc::new(desk), ROOT) => {}

@@ -173,3 +173,55 @@ async fn a_node_asks_little() {
     let bytes_an_event = of("watch").bytes / of("watch").events.max(1);
     assert!(bytes_an_event < 2000, "{bytes_an_event} bytes an event");
 }
+
+/// A Pod chooses where its default route stays; its file comes and goes with it.
+#[tokio::test]
+async fn a_pods_annotation_becomes_its_file() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let defaults = folder.path().join("defaults.json");
+    let meter = Meter::default();
+    let client = world.agents_client(&meter);
+    let events = Arc::new(coordinator_agent::api::Events::new(client.clone(), "node-1".to_owned()));
+    let pods = coordinator_agent::node::Pods {
+        client,
+        meter: meter.clone(),
+        rhythm: rhythm(),
+        events,
+        node: "node-1".to_owned(),
+        defaults: defaults.clone(),
+    };
+    let pod = |node: &str, value: &str| {
+        json!({"metadata": {"annotations": {coordinator_agent::node::ANNOTATION: value}},
+               "spec": {"nodeName": node, "containers": [{"name": "c", "image": "x"}]}})
+    };
+    let namespace = Some(world.namespace.as_str());
+    world.create(Kind::POD, namespace, "one", pod("node-1", "net1")).await;
+    world.create(Kind::POD, namespace, "elsewhere", pod("node-2", "net1")).await;
+    world.create(Kind::POD, namespace, "wrong", pod("node-1", "a/b")).await;
+    let stale = folder.path().join("pods/gone.pod");
+    fs::create_dir(stale.parent().unwrap()).unwrap();
+    fs::write(&stale, "{}").unwrap();
+    let task = tokio::spawn(async move { pods.run().await });
+    let file = |name: &str| coordinator_core::node_defaults::pod_file(&defaults, &world.namespace, name).unwrap();
+    written(&file("one"), "podDefaultRouteNic", json!("net1")).await;
+    eventually("the stale file goes", async || (!stale.exists()).then_some(())).await;
+    assert!(!file("elsewhere").exists() && !file("wrong").exists());
+    eventually("an Event tells", async || {
+        world.events_about(&world.namespace, "wrong").await.into_iter().find(|(reason, _)| reason == "WrongAnnotation")
+    })
+    .await;
+    world.create(Kind::POD, namespace, "two", pod("node-1", "net2")).await;
+    written(&file("two"), "podDefaultRouteNic", json!("net2")).await;
+    // While the API is away they stay; when it is back, they follow.
+    world.proxy.leave();
+    world.remove(Kind::POD, namespace, "one").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(file("one").exists());
+    world.proxy.come_back();
+    eventually("the file goes with its Pod", async || (!file("one").exists()).then_some(())).await;
+    assert!(file("two").exists());
+    let watch = meter.read()[&("watch".to_owned(), "pods".to_owned())];
+    println!("{} bytes in {} events of Pods", watch.bytes, watch.events);
+    task.abort();
+}

@@ -11,7 +11,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use kube::{
     Api, Client,
     api::{ListParams, WatchParams},
-    core::{DynamicObject, WatchEvent},
+    core::{DynamicObject, ObjectList, PartialObjectMeta, WatchEvent},
 };
 use tokio::{
     sync::watch,
@@ -32,18 +32,30 @@ pub struct Target {
     pub fields: String,
     /// A label selector, or empty.
     pub labels: String,
+    /// How much of each object is asked for.
+    pub part: Part,
+}
+
+/// How much of an object is seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Its metadata: names, labels, annotations.
+    Metadata,
 }
 
 impl Target {
     /// All objects of a kind.
     pub fn all(kinds: &[Kind]) -> Self {
-        Self { kinds: kinds.to_vec(), namespace: None, fields: String::new(), labels: String::new() }
+        Self { kinds: kinds.to_vec(), namespace: None, fields: String::new(), labels: String::new(), part: Part::Whole }
     }
 
     /// One object, by name.
     pub fn named(kind: Kind, namespace: Option<&str>, name: &str) -> Self {
         let fields = format!("metadata.name={name}");
-        Self { kinds: vec![kind], namespace: namespace.map(str::to_owned), fields, labels: String::new() }
+        Self { namespace: namespace.map(str::to_owned), fields, ..Self::all(&[kind]) }
     }
 
     fn name(&self) -> String {
@@ -188,7 +200,14 @@ impl Follower {
             parameters = parameters.labels(&self.target.labels);
         }
         loop {
-            let page = within(api.list(&parameters)).await?;
+            let page = match self.target.part {
+                Part::Whole => within(api.list(&parameters)).await?,
+                Part::Metadata => {
+                    let page = within(api.list_metadata(&parameters)).await?;
+                    let items = page.items.into_iter().map(without_data).collect();
+                    ObjectList { types: page.types, metadata: page.metadata, items }
+                }
+            };
             found.extend(page.items.into_iter().map(|object| (key_of(&object), Arc::new(object))));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters = parameters.continue_token(&token),
@@ -225,8 +244,15 @@ impl Follower {
         if !self.target.labels.is_empty() {
             parameters = parameters.labels(&self.target.labels);
         }
-        let mut events = match within(api.watch(&parameters, place)).await {
-            Ok(events) => events.boxed(),
+        let opened = match self.target.part {
+            Part::Whole => within(api.watch(&parameters, place)).await.map(|events| events.boxed()),
+            Part::Metadata => {
+                let events = within(api.watch_metadata(&parameters, place)).await;
+                events.map(|events| events.map_ok(event_without_data).boxed())
+            }
+        };
+        let mut events = match opened {
+            Ok(events) => events,
             Err(error) if error.code() == Some(410) => return End::Gone,
             Err(error) => return End::Failed(error),
         };
@@ -289,6 +315,20 @@ impl Follower {
             view.trouble = Some(Trouble { text, since });
         });
         sleep(wait).await;
+    }
+}
+
+fn without_data(part: PartialObjectMeta<DynamicObject>) -> DynamicObject {
+    DynamicObject { types: part.types, metadata: part.metadata, data: serde_json::Value::Null }
+}
+
+fn event_without_data(event: WatchEvent<PartialObjectMeta<DynamicObject>>) -> WatchEvent<DynamicObject> {
+    match event {
+        WatchEvent::Added(part) => WatchEvent::Added(without_data(part)),
+        WatchEvent::Modified(part) => WatchEvent::Modified(without_data(part)),
+        WatchEvent::Deleted(part) => WatchEvent::Deleted(without_data(part)),
+        WatchEvent::Bookmark(bookmark) => WatchEvent::Bookmark(bookmark),
+        WatchEvent::Error(status) => WatchEvent::Error(status),
     }
 }
 

@@ -14,7 +14,7 @@ use kube::{Api, Client, client::ClientBuilder, core::DynamicObject};
 pub use backoff::{Backoff, spread};
 pub(crate) use event::now;
 pub use event::{Events, Note, Regarding, Severity};
-pub use follow::{Rhythm, Target, Trouble, View, follow};
+pub use follow::{Part, Rhythm, Target, Trouble, View, follow};
 pub use kind::Kind;
 pub use lease::{Leadership, campaign};
 pub use meter::{Meter, Usage, Usages};

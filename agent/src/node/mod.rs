@@ -1,9 +1,10 @@
 //! A node's agent: keeps the node's defaults file as SpiderCoordinator says.
 //!
-//! It asks the API for one object and nothing else. While the API is away, or says something that the plugin would
+//! It asks the API for one object, and for the metadata of the node's own Pods. While the API is away, or says something that the plugin would
 //! refuse, the file stays as it is: what was right last is better than nothing.
 
 mod file;
+mod pods;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub use file::{FileError, write};
+pub use pods::{ANNOTATION, Pods, Wrong, settle};
 
 /// How a node's defaults stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

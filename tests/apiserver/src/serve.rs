@@ -59,16 +59,18 @@ async fn handle(request: Request<Incoming>, store: Arc<Store>) -> Result<Answer,
         .ok_or_else(|| Refusal(404, "NotFound", "the server could not find the requested resource".to_owned()))?;
     let kind = store.kind(&path)?;
     let (parts, body) = request.into_parts();
+    let accept = parts.headers.get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let part = if accept.contains("as=PartialObjectMetadata") { Part::Metadata } else { Part::Whole };
     let bytes = body.collect().await.map_err(|error| bad(error.to_string()))?.to_bytes();
     let body = || serde_json::from_slice::<Value>(&bytes).map_err(|error| bad(error.to_string()));
     match parts.method {
-        Method::GET if query.is_set("watch") => watch(store, path, query),
-        Method::GET if path.name.is_empty() => list(&store, &path, &query, &kind.kind),
+        Method::GET if query.is_set("watch") => watch(store, path, query, part),
+        Method::GET if path.name.is_empty() => list(&store, &path, &query, &kind.kind, part),
         Method::GET => {
             let key = Inner::key(&path, &path.name);
             let found = store.lock().objects.get(&key).cloned();
             let missing = || Refusal(404, "NotFound", format!("{} \"{}\" not found", path.plural, path.name));
-            Ok(whole(200, &found.ok_or_else(missing)?))
+            Ok(whole(200, &part.of(&found.ok_or_else(missing)?)))
         }
         Method::POST => Ok(whole(201, &store.write(&path, Write::Create(body()?))?)),
         Method::PUT => Ok(whole(200, &store.write(&path, Write::Replace(body()?))?)),
@@ -99,11 +101,29 @@ async fn handle(request: Request<Incoming>, store: Arc<Store>) -> Result<Answer,
     }
 }
 
+/// How much of an object is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Whole,
+    Metadata,
+}
+
+impl Part {
+    fn of(self, object: &Value) -> Value {
+        match self {
+            Self::Whole => object.clone(),
+            Self::Metadata => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+            }
+        }
+    }
+}
+
 fn bad(message: String) -> Refusal {
     Refusal(400, "BadRequest", message)
 }
 
-fn list(store: &Store, path: &Path, query: &Query, kind: &str) -> Result<Answer, Refusal> {
+fn list(store: &Store, path: &Path, query: &Query, kind: &str, part: Part) -> Result<Answer, Refusal> {
     let inner = store.lock();
     let of = (path.group.clone(), path.plural.clone());
     let selected = inner.objects.iter().filter(|((kind, namespace, _), object)| {
@@ -119,7 +139,7 @@ fn list(store: &Store, path: &Path, query: &Query, kind: &str) -> Result<Answer,
     }
     let all: Vec<&Value> = selected.map(|(_, object)| object).skip(skip).collect();
     let limit = query.number("limit").and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
-    let page: Vec<&Value> = all.iter().copied().take(limit.unwrap_or(usize::MAX)).collect();
+    let page: Vec<Value> = all.iter().take(limit.unwrap_or(usize::MAX)).map(|object| part.of(object)).collect();
     let mut metadata = json!({"resourceVersion": version});
     if page.len() < all.len() {
         metadata["continue"] = json!(format!("{version}:{}", skip + page.len()));
@@ -129,21 +149,20 @@ fn list(store: &Store, path: &Path, query: &Query, kind: &str) -> Result<Answer,
     Ok(whole(200, &json!({"kind": format!("{kind}List"), "apiVersion": api, "metadata": metadata, "items": page})))
 }
 
-fn watch(store: Arc<Store>, path: Path, query: Query) -> Result<Answer, Refusal> {
+fn watch(store: Arc<Store>, path: Path, query: Query, part: Part) -> Result<Answer, Refusal> {
     let from: u64 = query.text("resourceVersion").parse().unwrap_or_default();
     if from < store.lock().forgotten {
         return Err(Refusal(410, "Expired", format!("too old resource version: {from}")));
     }
     let (sender, receiver) = mpsc::unbounded();
-    tokio::spawn(stream(store, path, query, from, sender));
+    tokio::spawn(stream(store, (path, query, part), from, sender));
     let body = BodyExt::boxed(StreamBody::new(receiver));
     Ok(Response::builder().status(200).header("content-type", "application/json").body(body).unwrap())
 }
 
 async fn stream(
     store: Arc<Store>,
-    path: Path,
-    query: Query,
+    (path, query, part): (Path, Query, Part),
     mut place: u64,
     sender: mpsc::UnboundedSender<Result<Frame<Bytes>, Infallible>>,
 ) {
@@ -179,7 +198,7 @@ async fn stream(
             return;
         }
         for event in events {
-            if !send(event.what, &event.object) {
+            if !send(event.what, &part.of(&event.object)) {
                 return;
             }
         }

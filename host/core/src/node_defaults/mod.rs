@@ -16,8 +16,10 @@ use serde_json::{Map, Value};
 use crate::settings::{RootFileError, canonical, read_root_file};
 
 mod agent;
+mod pod;
 
 pub use agent::{AgentError, Pod};
+pub use pod::{FOLDER as POD_FOLDER, SETTING as POD_SETTING, pod_file};
 
 /// The most that defaults may take, bytes.
 const LIMIT: u64 = 64 * 1024;
@@ -80,7 +82,9 @@ pub enum NodeDefaultsError {
 /// They are there, but cannot be read, trusted or understood.
 pub fn read(places: &Places, pod: Pod<'_>) -> Result<Option<Map<String, Value>>, NodeDefaultsError> {
     if let Some(text) = read_root_file(&places.file, LIMIT)? {
-        return parse_file(&places.file, &text).map(Some);
+        let mut defaults = parse_file(&places.file, &text)?;
+        pod::lay_over(&mut defaults, &places.file, pod)?;
+        return Ok(Some(defaults));
     }
     match agent::ask(&places.socket, pod) {
         Ok(answer) => Ok(answer.map(without_zeros)),

@@ -76,3 +76,22 @@ fn our_file_is_taken_as_it_stands_and_the_agent_not_asked() {
     let places = Places { socket: directory.path().join("none"), ..places };
     assert!(matches!(read(&places, Pod::default()), Ok(None)));
 }
+
+#[test]
+fn a_pods_own_file_is_laid_over_the_defaults() {
+    let directory = tempfile::tempdir().unwrap();
+    let places = Places { file: directory.path().join("defaults.json"), socket: directory.path().join("none") };
+    let write = |path: &Path, text: &str| {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write(&places.file, r#"{"podDefaultRouteNic": "eth0", "vethMTU": 1400}"#);
+    fs::create_dir(directory.path().join(POD_FOLDER)).unwrap();
+    let file = pod_file(&places.file, "default", "web-0").unwrap();
+    write(&file, r#"{"podDefaultRouteNic": "net1", "vethMTU": 68}"#);
+    let of = |name| Value::from(read(&places, Pod { namespace: "default", name }).unwrap().unwrap());
+    assert_eq!(of("web-0"), json!({"podDefaultRouteNic": "net1", "vethMTU": 1400}), "one setting, and no other");
+    assert_eq!(of("web-1"), json!({"podDefaultRouteNic": "eth0", "vethMTU": 1400}));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(read(&places, Pod { namespace: "default", name: "web-0" }).is_err());
+}
