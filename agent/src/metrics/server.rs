@@ -90,6 +90,8 @@ mod tests {
 
     #[tokio::test]
     async fn three_paths_are_answered() {
+        // In a namespace that was just made, the loopback interface is down.
+        let _ = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let metrics = Arc::new(Metrics::new(&Meter::default()));

@@ -72,6 +72,7 @@ impl Drop for Running {
 impl World {
     /// Starts it, with the kinds that the agent may meet.
     pub(crate) async fn start() -> Self {
+        loopback_up();
         let is_real = std::env::var_os("KUBECONFIG").is_some();
         // The stand-in is each test's own.
         let turn = if is_real { Arc::clone(&TURN) } else { Arc::default() };
@@ -286,6 +287,12 @@ fn open_definition(kind: Kind, scope: &str) -> Value {
             "versions": [{"name": kind.version, "served": true, "storage": true,
                 "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
     })
+}
+
+/// A namespace that was just made has its loopback interface down; elsewhere this changes nothing.
+pub(crate) fn loopback_up() {
+    let _ =
+        std::process::Command::new("ip").args(["link", "set", "lo", "up"]).stderr(std::process::Stdio::null()).status();
 }
 
 /// Looks until there is something.
