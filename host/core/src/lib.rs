@@ -10,6 +10,7 @@ pub mod log_file;
 pub mod node_defaults;
 pub mod path;
 pub mod pipeline;
+pub mod preparation;
 pub mod record;
 pub mod replay;
 pub mod runner;
