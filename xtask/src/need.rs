@@ -99,7 +99,13 @@ impl Wheel {
 }
 
 /// The programs that the lab, its stand-ins and the references are made of.
-pub const PACKAGES: [Package; 11] = [
+pub const PACKAGES: [Package; 12] = [
+    Package {
+        name: "musl-tools",
+        proof: Proof::Program("x86_64-linux-musl-gcc"),
+        jobs: &[Job::Dist],
+        purpose: "the C and assembly in the agent's TLS, for the static binary",
+    },
     Package {
         name: "python3-pip",
         proof: Proof::Program("pip3"),
