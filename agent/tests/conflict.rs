@@ -19,7 +19,7 @@ use std::{
 
 use coordinator_agent::{
     api::{Events, Kind, Meter},
-    conflict::{Desk, bind, serve},
+    conflict::{ConflictReport, Desk, bind, serve},
     metrics::Metrics,
 };
 use lab::{World, eventually};
@@ -119,7 +119,10 @@ async fn the_owner_decides_and_the_event_tells() {
     let server = tokio::spawn(serve(listener, Arc::clone(&desk), me));
 
     let uid = pod(&world, "stateless", Some(("apps/v1", "ReplicaSet"))).await;
-    assert_eq!(report(&socket, body(&world, "stateless", &uid)).await, "HTTP/1.1 202 Accepted");
+    // Sent by the plugin's own code.
+    let sent: ConflictReport = serde_json::from_value(body(&world, "stateless", &uid)).unwrap();
+    let to = socket.clone();
+    tokio::task::spawn_blocking(move || sent.send(&to)).await.unwrap();
     let message = told(&world, "stateless").await;
     assert!(
         message.starts_with("interface net1: 10.6.2.20 is used by the host with MAC 02:00:00:00:00:09; "),
@@ -134,6 +137,8 @@ async fn the_owner_decides_and_the_event_tells() {
                "podUID": uid, "isReleaseConflictIPs": true})
     );
 
+    let another = pod(&world, "another", Some(("apps/v1", "StatefulSet"))).await;
+    assert_eq!(report(&socket, body(&world, "another", &another)).await, "HTTP/1.1 202 Accepted");
     for (name, owner, reason) in [
         ("web-0", Some(("apps/v1", "StatefulSet")), "kept: it belongs to StatefulSet web"),
         ("vm", Some(("kubevirt.io/v1", "VirtualMachineInstance")), "kept: it runs KubeVirt's machine web"),
@@ -159,9 +164,8 @@ async fn release_can_be_switched_off_and_can_fail() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("spiderpool.sock");
-    let parsed = |name: &str| {
-        coordinator_agent::conflict::ConflictReport::parse(body(&world, name, "").to_string().as_bytes()).unwrap()
-    };
+    let parsed =
+        |name: &str| coordinator_agent::conflict::parse(body(&world, name, "").to_string().as_bytes()).unwrap();
 
     pod(&world, "one", None).await;
     desk(&world, &other, false).handle(&parsed("one")).await;

@@ -18,10 +18,11 @@ use crate::{
     metrics::Metrics,
 };
 
+pub use coordinator_core::conflict_report::{Conflict, ConflictReport, SOCKET};
 pub use decision::{Decision, Owner};
 pub use release::{ReleaseError, release};
-pub use report::{Conflict, ConflictReport};
-pub use socket::{SOCKET, SocketError, bind, serve};
+pub use report::parse;
+pub use socket::{SocketError, bind, serve};
 
 /// What handling a report needs.
 pub struct Desk {
@@ -54,7 +55,7 @@ impl Desk {
             },
         };
         self.metrics.conflict(if decision == Decision::Release { "release" } else { "keep" });
-        let message = format!("{}; {outcome}", report.told());
+        let message = format!("{}; {outcome}", report::told(report));
         info!(pod = report.pod_name, namespace = report.pod_namespace, message, "Address conflict.");
         if report.pod_name.is_empty() {
             return;

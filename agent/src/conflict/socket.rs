@@ -19,10 +19,10 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{ConflictReport, Desk, report::PATH};
+use coordinator_core::conflict_report::{ConflictReport, PATH};
 
-/// Where the plugin looks for it.
-pub const SOCKET: &str = "/run/coordinator-agent/agent.sock";
+use super::{Desk, parse};
+
 /// How long a client may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The most that a request may hold, bytes.
@@ -85,7 +85,7 @@ pub async fn serve(listener: UnixListener, desk: Arc<Desk>, owner: u32) {
 async fn take(mut stream: UnixStream, has_place: bool) -> io::Result<Option<ConflictReport>> {
     let parsed = match read(&mut stream).await? {
         Ok(_) if !has_place => Err((503, "too many reports at once".to_owned())),
-        Ok(body) => ConflictReport::parse(&body).map_err(|error| (400, error)),
+        Ok(body) => parse(&body).map_err(|error| (400, error)),
         Err(refusal) => Err(refusal),
     };
     let (status, text) = match &parsed {
