@@ -19,5 +19,6 @@ pub mod leader;
 pub mod metrics;
 pub mod network;
 pub mod node;
+pub mod offline;
 pub mod options;
 pub mod run;
