@@ -123,7 +123,7 @@ async fn wrong_clocks_neither_keep_nor_give_the_lease() {
     for time in ["1999-01-01T00:00:00.000000Z", "2099-01-01T00:00:00.000000Z"] {
         let world = World::start().await;
         begin(&world).await;
-        let lease = json!({"spec": {"holderIdentity": "dead", "leaseDurationSeconds": 3, "acquireTime": time, "renewTime": time, "leaseTransitions": 7}});
+        let lease = json!({"spec": {"holderIdentity": "dead", "leaseDurationSeconds": 5, "acquireTime": time, "renewTime": time, "leaseTransitions": 7}});
         world.create(Kind::LEASE, Some(&world.namespace), LEASE, lease).await;
         let begun = std::time::Instant::now();
         let one = world.lead();

@@ -270,7 +270,7 @@ pub(crate) fn rhythm() -> Rhythm {
 
 /// Timing of a test's election.
 pub(crate) fn timing() -> Timing {
-    Timing { lease: Duration::from_secs(3), deadline: Duration::from_secs(2), retry: Duration::from_millis(400) }
+    Timing { lease: Duration::from_secs(5), deadline: Duration::from_millis(3500), retry: Duration::from_millis(400) }
 }
 
 fn named(kind: Kind) -> Kind {
