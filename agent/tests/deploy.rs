@@ -16,9 +16,17 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::Arc,
+    time::Duration,
 };
 
-use coordinator_agent::{api::Kind, coordinator::Coordinator};
+use coordinator_agent::{
+    api::{Events, Kind, Meter},
+    conflict::Desk,
+    coordinator::Coordinator,
+    metrics::Metrics,
+    node::{Node, Pods, Standing},
+};
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment},
@@ -216,7 +224,7 @@ fn wrong_values_are_refused_and_the_linter_is_content() {
 fn the_dashboard_asks_for_metrics_that_there_are() {
     let text = fs::read_to_string(deploy().join("chart/files/dashboard.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
-    let metrics = coordinator_agent::metrics::Metrics::new(&Default::default());
+    let metrics = Metrics::new(&Meter::default());
     // What was never counted is not shown.
     for line in ["ADD 100 1 mode", "ADD 101 1 -", "ADD 103 1 -"] {
         metrics.call(&coordinator_core::tally::Call::parse(line).unwrap());
@@ -272,26 +280,82 @@ async fn rights_are_what_the_agent_asks_for() {
     let renewed = async || leader.meter.read().contains_key(&("update".to_owned(), "leases".to_owned())).then_some(());
     lab::eventually("the Lease is renewed", renewed).await;
 
+    compare(
+        &|name| !name.ends_with("-node"),
+        &leader.meter,
+        &[
+            ("create", "network-attachment-definitions"),
+            ("get", "events"),
+            ("patch", "events"),
+            ("update", "spidermultusconfigs/finalizers"),
+        ],
+    );
+}
+
+/// The same of a node's agent.
+#[tokio::test]
+async fn a_nodes_rights_are_what_it_asks_for() {
+    let world = lab::World::start().await;
+    world.coordinator(json!({})).await;
+    let meter = Meter::default();
+    let client = world.agents_client(&meter);
+    let events = Arc::new(Events::new(client.clone(), "node-1".to_owned()));
+    let folder = tempfile::tempdir().unwrap();
+    let defaults = folder.path().join("defaults.json");
+    let (rhythm, node) = (lab::rhythm(), "node-1".to_owned());
+    let pods = Pods {
+        client: client.clone(),
+        meter: meter.clone(),
+        rhythm,
+        events: Arc::clone(&events),
+        node,
+        defaults: defaults.clone(),
+    };
+    let node =
+        Node { client: client.clone(), meter: meter.clone(), rhythm, file: defaults, resync: Duration::from_secs(60) };
+    let metrics = Arc::new(Metrics::new(&meter));
+    let desk = Desk { client, events, metrics, spiderpool: folder.path().join("none"), is_release_enabled: true };
+    let (sender, _standing) = tokio::sync::watch::channel(Standing::default());
+    let running =
+        [tokio::spawn(async move { node.run(Arc::new(sender)).await }), tokio::spawn(async move { pods.run().await })];
+    world
+        .create(
+            Kind::POD,
+            Some(&world.namespace),
+            "p",
+            json!({"spec": {"nodeName": "node-1", "containers": [{"name": "c", "image": "x"}]}}),
+        )
+        .await;
+    let report = json!({"version": 1, "container": "c", "interface": "net1", "network": "n", "podNamespace": world.namespace, "podName": "p", "podUid": "",
+                        "conflicts": [{"ip": "10.6.2.20", "mac": null}]});
+    desk.handle(&serde_json::from_value(report).unwrap()).await;
+    let watched = async || {
+        let asked = meter.read();
+        let has = |resource: &str| asked.contains_key(&("watch".to_owned(), resource.to_owned()));
+        (has("pods") && has("spidercoordinators")).then_some(())
+    };
+    lab::eventually("both watches", watched).await;
+    compare(&|name| name.ends_with("-node"), &meter, &[("get", "events"), ("patch", "events")]);
+    running.iter().for_each(|task| task.abort());
+}
+
+/// Compares the rules of some roles with what was asked; `besides` may be allowed though it was not asked here: Events
+/// that repeat are counted, a server-side apply creates, an owner's finalizer is asked for by the reference to it.
+#[track_caller]
+fn compare(role: &dyn Fn(&str) -> bool, meter: &Meter, besides: &[(&str, &str)]) {
     let (_, documents) = rendered(&json!({}));
     let rules: Vec<Value> = documents
         .iter()
-        .filter(|it| it["rules"].is_array() && !it["metadata"]["name"].as_str().unwrap().ends_with("-node"))
+        .filter(|it| it["rules"].is_array() && role(it["metadata"]["name"].as_str().unwrap()))
         .flat_map(|it| it["rules"].as_array().unwrap().clone())
         .collect();
     let says = |rule: &Value, key: &str, word: &str| rule[key].as_array().unwrap().iter().any(|it| it == word);
-    let asked = leader.meter.read();
+    let asked = meter.read();
     for (verb, resource) in asked.keys() {
         let is_allowed = rules.iter().any(|rule| says(rule, "resources", resource) && says(rule, "verbs", verb));
         assert!(is_allowed, "{verb} {resource} is not allowed");
     }
     let known: BTreeSet<(String, String)> = asked.into_keys().collect();
-    // A server-side apply creates; Events that repeat are counted; an owner's finalizer is never written.
-    let besides = [
-        ("create", "network-attachment-definitions"),
-        ("get", "events"),
-        ("patch", "events"),
-        ("update", "spidermultusconfigs/finalizers"),
-    ];
     for rule in &rules {
         for resource in rule["resources"].as_array().unwrap() {
             for verb in rule["verbs"].as_array().unwrap() {

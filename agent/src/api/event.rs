@@ -84,6 +84,13 @@ impl Events {
         Self { client, host, written: Mutex::default() }
     }
 
+    /// The unique id of an object, without which `kubectl describe` does not show its Events; empty when it is not known.
+    pub async fn uid(&self, kind: Kind, namespace: &str, name: &str) -> String {
+        let api = objects(&self.client, kind, Some(namespace));
+        let found = within(api.get_metadata_opt(name)).await.ok().flatten();
+        found.and_then(|object| object.metadata.uid).unwrap_or_default()
+    }
+
     /// Writes an Event, or counts one more of the same.
     pub async fn write(&self, regarding: &Regarding, note: &Note) {
         let message: String = note.message.chars().take(LONGEST).collect();

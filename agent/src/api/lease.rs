@@ -95,7 +95,8 @@ impl Candidate {
     }
 
     async fn write(&mut self, seen: Option<&DynamicObject>, begun: Instant, transitions: i64) -> Result<(), ApiError> {
-        let now = Timestamp::now().to_string();
+        // The API takes six digits, no more and no fewer.
+        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
         let was_ours = seen.is_some_and(|lease| record_of(lease).holder == self.identity);
         let acquired = seen.filter(|_| was_ours).and_then(|lease| lease.data.pointer("/spec/acquireTime").cloned());
         let spec = json!({

@@ -83,7 +83,8 @@ impl Care {
             if drifted.pod_name.is_empty() {
                 continue;
             }
-            let regarding = Regarding::object(Kind::POD, &drifted.pod_namespace, &drifted.pod_name, "");
+            let uid = self.events.uid(Kind::POD, &drifted.pod_namespace, &drifted.pod_name).await;
+            let regarding = Regarding::object(Kind::POD, &drifted.pod_namespace, &drifted.pod_name, &uid);
             let note = Note { severity: Severity::Warning, reason: "NetworkDrift", message };
             self.events.write(&regarding, &note).await;
         }

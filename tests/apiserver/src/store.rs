@@ -216,6 +216,18 @@ impl Inner {
                 "the object has been modified; please apply your changes to the latest version".to_owned(),
             ));
         }
+        if kind.kind == "Lease" {
+            for field in ["acquireTime", "renewTime"] {
+                let time = object["spec"][field].as_str();
+                if time.is_some_and(|time| !is_micro_time(time)) {
+                    return Err(Refusal(
+                        400,
+                        "BadRequest",
+                        format!("spec.{field} is no time with microseconds: {time:?}"),
+                    ));
+                }
+            }
+        }
         if kind.has_status {
             // Either the status or everything else is written.
             match (&known, path.subresource.as_str()) {
@@ -266,4 +278,10 @@ impl Inner {
         }
         object
     }
+}
+
+/// Kubernetes' `MicroTime` has exactly six digits after the second.
+fn is_micro_time(text: &str) -> bool {
+    let digits = text.rsplit_once('.').and_then(|(_, rest)| rest.strip_suffix('Z'));
+    digits.is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
