@@ -6,6 +6,7 @@ use coordinator_core::{
     attachment::{AttachmentError, NamespaceError},
     effective::EffectiveError,
     pipeline::PipelineError,
+    preparation::PreparationError,
     record::StoreError,
     replay::ReplayError,
 };
@@ -104,6 +105,9 @@ pub(crate) enum Failure {
     /// An attachment cannot be looked at.
     #[error(transparent)]
     Attachment(#[from] AttachmentError),
+    /// The node cannot be prepared.
+    #[error(transparent)]
+    Preparation(#[from] PreparationError),
     /// The answer could not be written.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
@@ -135,7 +139,7 @@ impl Failure {
             Self::Read { .. } | Self::Write { .. } | Self::Output(_) | Self::Namespace(_) | Self::Records(_) => {
                 Exit::Io
             }
-            Self::Replay(_) | Self::Effective(_) | Self::Attachment(_) => Exit::Io,
+            Self::Replay(_) | Self::Effective(_) | Self::Attachment(_) | Self::Preparation(_) => Exit::Io,
         }
     }
 

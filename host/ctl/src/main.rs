@@ -13,6 +13,7 @@ mod failure;
 mod gc;
 mod html;
 mod list;
+mod node;
 mod path;
 mod pipeline;
 mod plan;
@@ -66,6 +67,9 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Remove what bears coordinator's marks on this node and belongs to no attachment
     Gc(gc::Arguments),
+    /// Make this node ready, and take that back
+    #[command(subcommand)]
+    Node(node::Command),
     /// Print completions for a shell
     Completions(reference::Completions),
     /// Write man pages into a directory
@@ -88,6 +92,7 @@ impl Command {
             Self::Report(arguments) => report::run(arguments, terminal),
             Self::Doctor(arguments) => doctor::run(arguments, terminal),
             Self::Gc(arguments) => gc::run(arguments, terminal),
+            Self::Node(command) => command.run(terminal),
             Self::Completions(arguments) => reference::completions(arguments, terminal),
             Self::Man(arguments) => reference::man(arguments, terminal),
             Self::Reference => reference::markdown(terminal),
