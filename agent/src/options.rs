@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use coordinator_core::{attachment::Places as Records, node_defaults::Places, tally};
 
-use crate::conflict::SOCKET;
+use crate::{care::Treatment, conflict::SOCKET};
 
 /// All options, each with the value of a node that has everything at its usual place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Options {
     pub cilium_namespace: String,
     /// `COORDINATOR_CARE`: the time between two rounds; zero is no care.
     pub care: Duration,
+    /// `COORDINATOR_REPAIR`: whether what drifted is repaired.
+    pub repair: Treatment,
     /// `SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS`, by Spiderpool's own name.
     pub is_release_enabled: bool,
     /// `COORDINATOR_LOG`: debug, info, warn or error.
@@ -62,6 +64,7 @@ impl Default for Options {
             system_namespace: "kube-system".to_owned(),
             cilium_namespace: "kube-system".to_owned(),
             care: Duration::from_secs(300),
+            repair: Treatment::Tell,
             is_release_enabled: true,
             log: tracing::level_filters::LevelFilter::INFO,
         }
@@ -117,13 +120,17 @@ impl Options {
                 Err(_) => wrong.push(format!("COORDINATOR_CARE = {value:?}: expected seconds such as 300, or 0")),
             }
         }
-        if let Some(value) = given("SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS") {
-            match value.to_ascii_lowercase().as_str() {
-                "true" | "1" | "t" => options.is_release_enabled = true,
-                "false" | "0" | "f" => options.is_release_enabled = false,
-                _ => wrong.push(format!("SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS = {value:?}: expected true or false")),
+        let mut flag = |name: &str, usual: bool| match given(name).map(|value| value.to_ascii_lowercase()).as_deref() {
+            None => usual,
+            Some("true" | "1" | "t") => true,
+            Some("false" | "0" | "f") => false,
+            Some(other) => {
+                wrong.push(format!("{name} = {other:?}: expected true or false"));
+                usual
             }
-        }
+        };
+        options.is_release_enabled = flag("SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS", true);
+        options.repair = if flag("COORDINATOR_REPAIR", false) { Treatment::Repair } else { Treatment::Tell };
         if let Some(value) = given("COORDINATOR_LOG") {
             match value.to_ascii_lowercase().parse() {
                 Ok(level) => options.log = level,
@@ -156,7 +163,7 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named() {
         let wrong = Options::read(|name| (name != "COORDINATOR_NODE").then(|| "no/such".to_owned())).unwrap_err();
-        assert_eq!(wrong.len(), 11, "{wrong:?}");
+        assert_eq!(wrong.len(), 12, "{wrong:?}");
         assert!(wrong.iter().all(|line| line.contains("expected")), "{wrong:?}");
     }
 }

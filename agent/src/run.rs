@@ -109,6 +109,7 @@ pub async fn node(options: &Options, install: impl Fn() -> Result<(), String>) -
         state: options.state.clone(),
         namespaces: options.namespaces.clone(),
         every: options.care,
+        treatment: options.repair,
         events,
         metrics: Arc::clone(&metrics),
     };

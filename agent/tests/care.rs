@@ -11,7 +11,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use coordinator_agent::care::round;
+use coordinator_agent::care::{Treatment, round};
 use coordinator_lab::{Families, run};
 
 const STATE: &str = "/run/coordinator";
@@ -29,7 +29,7 @@ fn orphans_go_after_two_rounds_and_the_living_stay() {
             let result = pod.attach_without_us("eth0", network)?;
             pod.add("eth0", network, &settings, &result)?;
         }
-        let round = |gone: &BTreeSet<_>| round(Path::new(STATE), Path::new(NAMESPACES), gone);
+        let round = |gone: &BTreeSet<_>| round(Path::new(STATE), Path::new(NAMESPACES), gone, Treatment::Tell);
         let first = round(&BTreeSet::new())?;
         assert_eq!((first.living, first.gone.len(), first.released), (2, 0, 0));
         assert_eq!(first.drifted, []);
@@ -68,11 +68,15 @@ fn what_drifted_is_named_by_kind() {
         pod.add("eth0", &network, &lab.cluster(), &result)?;
         pod.host.run("nft", &["flush", "ruleset"])?;
         pod.host.sysctl("net/ipv4/conf/veth0/rp_filter", "2")?;
-        let outcome = round(Path::new(STATE), Path::new(NAMESPACES), &BTreeSet::new())?;
+        let outcome = round(Path::new(STATE), Path::new(NAMESPACES), &BTreeSet::new(), Treatment::Tell)?;
         let [drifted] = outcome.drifted.as_slice() else { panic!("{:?}", outcome.drifted) };
         let kinds: BTreeSet<&str> = drifted.differences.iter().map(|(kind, _)| *kind).collect();
         assert_eq!(kinds, BTreeSet::from(["mark", "sysctl"]), "{drifted:?}");
         assert_eq!((drifted.container.as_str(), drifted.interface.as_str()), ("p1-0123456789abcdef", "eth0"));
+        assert!(!drifted.is_repaired, "it was only told");
+        let repair = || round(Path::new(STATE), Path::new(NAMESPACES), &BTreeSet::new(), Treatment::Repair);
+        assert!(repair()?.drifted.iter().all(|drifted| drifted.is_repaired));
+        assert_eq!(repair()?.drifted, [], "nothing is left to repair");
         Ok(())
     });
 }
@@ -86,7 +90,7 @@ fn where_namespaces_cannot_be_seen_nothing_is_released() {
         pod.add("eth0", &network, &lab.cluster(), &result)?;
         let name = ("p1-0123456789abcdef".parse()?, "eth0".parse()?);
         // The mount is missing: everything looks as if it were gone.
-        let outcome = round(Path::new(STATE), Path::new("/not/mounted"), &BTreeSet::from([name]))?;
+        let outcome = round(Path::new(STATE), Path::new("/not/mounted"), &BTreeSet::from([name]), Treatment::Repair)?;
         assert_eq!((outcome.unknown, outcome.released, outcome.gone.len()), (1, 0, 0));
         assert!(Path::new(STATE).join("p1-0123456789abcdef").exists());
         Ok(())

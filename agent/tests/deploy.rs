@@ -123,7 +123,7 @@ fn options() -> Vec<Value> {
         json!({"crds": {"install": false}, "coordinator": {"create": false}}),
         json!({"crds": {"kubeVersion": "1.29.4"}}),
         json!({"coordinator": {"spec": {"podCIDRType": "none", "overlayPodCIDR": ["10.244.0.0/16"], "detectIPConflict": true, "vethMTU": 1400}}}),
-        json!({"node": {"cniBinDirectory": "/usr/libexec/cni", "careSeconds": 0, "releaseConflictIPs": false, "port": 9999, "logLevel": "debug",
+        json!({"node": {"cniBinDirectory": "/usr/libexec/cni", "careSeconds": 0, "repair": true, "releaseConflictIPs": false, "port": 9999, "logLevel": "debug",
                         "tolerations": [], "nodeSelector": {"a": "b"}, "resources": {}, "seLinuxOptions": {"type": "spc_t"},
                         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "x", "operator": "Exists"}]}]}}}}}),
         json!({"node": {"uninstall": true}}),

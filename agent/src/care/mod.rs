@@ -2,7 +2,7 @@
 //!
 //! A round looks at every record. Where the Pod's namespace is gone, and was gone a round before, the attachment is
 //! released, exactly as a DEL of it would; where it lives, the kernel is compared with the record, and what drifted is
-//! counted, logged and told on the Pod. It needs the node's network namespace and `/run/coordinator`, and no API: what
+//! counted, logged, told on the Pod, and repaired where that is asked for. It needs the node's network namespace and `/run/coordinator`, and no API: what
 //! is released is decided by the kernel alone.
 
 mod life;
@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub use life::{Life, life_of};
-pub use round::{Drifted, Outcome, round};
+pub use round::{Drifted, Outcome, Treatment, round};
 
 /// What a round needs.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct Care {
     pub namespaces: PathBuf,
     /// The time between two rounds.
     pub every: Duration,
+    /// What is done about drift.
+    pub treatment: Treatment,
     /// Where Events go.
     pub events: Arc<Events>,
     /// What is counted.
@@ -46,8 +48,9 @@ impl Care {
         loop {
             tokio::time::sleep(crate::api::spread(self.every)).await;
             let (state, namespaces, before) = (self.state.clone(), self.namespaces.clone(), gone.clone());
+            let treatment = self.treatment;
             // The kernel is asked synchronously.
-            match tokio::task::spawn_blocking(move || round(&state, &namespaces, &before)).await {
+            match tokio::task::spawn_blocking(move || round(&state, &namespaces, &before, treatment)).await {
                 Ok(Ok(outcome)) => {
                     self.tell(&outcome).await;
                     gone = outcome.gone;
@@ -78,7 +81,8 @@ impl Care {
                 self.metrics.drift(kind);
             }
             let lines: Vec<&str> = drifted.differences.iter().map(|(_, line)| line.as_str()).collect();
-            let message = format!("interface {} is not as it was made: {}", drifted.interface, lines.join("; "));
+            let end = if drifted.is_repaired { "; it was repaired" } else { "" };
+            let message = format!("interface {} is not as it was made: {}{end}", drifted.interface, lines.join("; "));
             warn!(container = %drifted.container, message, "Drift.");
             if drifted.pod_name.is_empty() {
                 continue;

@@ -14,6 +14,24 @@ use super::{Life, Name, life_of};
 /// How long a container that a call works on is waited for; the next round comes.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// What is done about an attachment that drifted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Treatment {
+    /// It is told.
+    #[default]
+    Tell,
+    /// It is told, and made again as it was.
+    Repair,
+}
+
+/// Where a round looks, and what it does.
+struct At<'a> {
+    places: &'a Places,
+    namespaces: &'a Path,
+    gone: &'a BTreeSet<Name>,
+    treatment: Treatment,
+}
+
 /// What a round found and did.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -42,6 +60,8 @@ pub struct Drifted {
     pub pod_namespace: String,
     /// The Pod's name, where it is known.
     pub pod_name: String,
+    /// True when it is again as it was made.
+    pub is_repaired: bool,
     /// Each difference: the kind of object, and what was expected and found.
     pub differences: Vec<(&'static str, String)>,
 }
@@ -50,12 +70,18 @@ pub struct Drifted {
 ///
 /// # Errors
 /// The records cannot be listed at all.
-pub fn round(state: &Path, namespaces: &Path, gone: &BTreeSet<Name>) -> Result<Outcome, AttachmentError> {
+pub fn round(
+    state: &Path,
+    namespaces: &Path,
+    gone: &BTreeSet<Name>,
+    treatment: Treatment,
+) -> Result<Outcome, AttachmentError> {
     let mut outcome = Outcome::default();
     if !state.exists() {
         return Ok(outcome);
     }
     let places = Places { state: state.to_owned(), ..Places::default() };
+    let at = At { places: &places, namespaces, gone, treatment };
     let store = Store::open(state)?;
     let containers: Vec<ContainerId> = store.containers()?.collect();
     for container in containers {
@@ -70,7 +96,7 @@ pub fn round(state: &Path, namespaces: &Path, gone: &BTreeSet<Name>) -> Result<O
         };
         let interrupted = State::interrupted(&records);
         for record in &records {
-            look(record, interrupted.contains(&record.interface), &places, namespaces, gone, &mut outcome);
+            look(record, interrupted.contains(&record.interface), &at, &mut outcome);
         }
     }
     Ok(outcome)
@@ -80,18 +106,11 @@ fn records_of(store: &Store, container: &ContainerId) -> Result<Vec<Record>, Sto
     store.lock_container(container, PATIENCE)?.records()
 }
 
-fn look(
-    record: &Record,
-    is_interrupted: bool,
-    places: &Places,
-    namespaces: &Path,
-    gone: &BTreeSet<Name>,
-    outcome: &mut Outcome,
-) {
+fn look(record: &Record, is_interrupted: bool, at: &At<'_>, outcome: &mut Outcome) {
     let name = (record.container.clone(), record.interface.clone());
-    match life_of(record.namespace.as_ref(), namespaces) {
+    match life_of(record.namespace.as_ref(), at.namespaces) {
         Life::Unknown => outcome.unknown = outcome.unknown.saturating_add(1),
-        Life::Gone if gone.contains(&name) => match delete(record, places) {
+        Life::Gone if at.gone.contains(&name) => match delete(record, at.places) {
             Ok(()) => outcome.released = outcome.released.saturating_add(1),
             Err(error) => {
                 warn!(container = %record.container, %error, "It cannot be released yet.");
@@ -103,7 +122,7 @@ fn look(
             outcome.living = outcome.living.saturating_add(1);
             // A call that did not end is the next call's business.
             if !is_interrupted {
-                outcome.drifted.extend(check(record, &path, places));
+                outcome.drifted.extend(check(record, &path, at.places, at.treatment));
             }
         }
     }
@@ -123,7 +142,7 @@ fn delete(record: &Record, places: &Places) -> Result<(), AttachmentError> {
     attachment::delete(&DeleteCall { request: request(record), namespace: None, places: places.clone() })
 }
 
-fn check(record: &Record, path: &Path, places: &Places) -> Option<Drifted> {
+fn check(record: &Record, path: &Path, places: &Places, treatment: Treatment) -> Option<Drifted> {
     let namespace = Namespace::open(path).ok()?;
     let call = CheckCall { request: request(record), namespace, places: places.clone() };
     let drifts = match attachment::check(&call) {
@@ -135,14 +154,20 @@ fn check(record: &Record, path: &Path, places: &Places) -> Option<Drifted> {
             return None;
         }
     };
-    // Records of newer plugins name the Pod.
-    let named = serde_json::to_value(record).unwrap_or_default();
-    let about = |field: &str| named.pointer(field).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+    let is_repaired = treatment == Treatment::Repair
+        && match attachment::repair(&call) {
+            Ok(_) => true,
+            Err(error) => {
+                warn!(container = %record.container, %error, "It cannot be repaired.");
+                false
+            }
+        };
     Some(Drifted {
         container: record.container.clone(),
         interface: record.interface.clone(),
-        pod_namespace: about("/about/pod_namespace"),
-        pod_name: about("/about/pod_name"),
+        pod_namespace: record.about.pod_namespace.clone(),
+        pod_name: record.about.pod_name.clone(),
+        is_repaired,
         differences: drifts.iter().map(|drift| (kind_of(&drift.key), drift.to_string())).collect(),
     })
 }

@@ -20,6 +20,8 @@ env:
     value: "0.0.0.0:{{ .Values.node.port }}"
   - name: COORDINATOR_CARE
     value: {{ .Values.node.careSeconds | quote }}
+  - name: COORDINATOR_REPAIR
+    value: {{ .Values.node.repair | quote }}
   - name: COORDINATOR_LOG
     value: {{ .Values.node.logLevel }}
   - name: SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS
