@@ -21,6 +21,9 @@ use tracing::{debug, info, warn};
 
 use super::{ApiError, Backoff, Kind, Meter, objects, spread, within};
 
+/// The first wait for a kind that the server does not have.
+const SOON: Duration = Duration::from_secs(4);
+
 /// Which objects.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -74,7 +77,7 @@ pub struct Rhythm {
     pub first: Duration,
     /// The longest one.
     pub longest: Duration,
-    /// How often a kind is asked for that the server does not have.
+    /// How often a kind is asked for that the server does not have, in the end; at first it may be about to be made.
     pub absent: Duration,
 }
 
@@ -116,6 +119,7 @@ pub fn follow(client: &Client, meter: &Meter, target: Target, rhythm: Rhythm) ->
         client: client.clone(),
         meter: meter.clone(),
         backoff: Backoff::new(rhythm.first, rhythm.longest),
+        absent: Backoff::new(rhythm.absent.min(SOON), rhythm.absent),
         target,
         rhythm,
         name,
@@ -132,6 +136,7 @@ struct Follower {
     rhythm: Rhythm,
     name: String,
     backoff: Backoff,
+    absent: Backoff,
     sender: watch::Sender<View>,
 }
 
@@ -157,11 +162,14 @@ impl Follower {
     async fn repeat(&mut self) {
         loop {
             match self.list().await {
-                Ok(Some((api, kind, place))) => self.watch_on(&api, kind, place).await,
+                Ok(Some((api, kind, place))) => {
+                    self.absent.reset();
+                    self.watch_on(&api, kind, place).await;
+                }
                 Ok(None) => {
                     self.sender.send_modify(|view| *view = View { is_known: true, is_absent: true, ..View::default() });
                     self.backoff.reset();
-                    sleep(spread(self.rhythm.absent)).await;
+                    sleep(self.absent.wait(None)).await;
                 }
                 Err(error) => self.failed(error).await,
             }
