@@ -21,17 +21,29 @@
 //! assert_eq!(LowPorts::decide(&Facts::default(), &()).unwrap().proposals.len(), 1);
 //! ```
 
-#![forbid(unsafe_code)]
+// A component's exports are unsafe by nature; they are generated, and only for wasm32.
+#![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
+#![cfg_attr(target_arch = "wasm32", deny(unsafe_code))]
+
+// The bindings name this crate as their users do.
+#[cfg(target_arch = "wasm32")]
+extern crate self as coordinator_sdk;
 
 mod change;
 mod diff;
 mod drift;
+mod export;
 mod facts;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod guest;
 mod key;
+mod log;
 mod mac;
 mod model;
 mod name;
 mod object;
+pub mod options;
 mod probe;
 mod project;
 mod route;
@@ -43,6 +55,7 @@ pub use diff::{Edit, Plan, PlannedEdit, diff};
 pub use drift::{Drift, drifts};
 pub use facts::{Claim, Facts, Mode, OtherAttachment, Request};
 pub use key::Key;
+pub use log::log;
 pub use mac::{Mac, MacPrefix, ParseMacError};
 pub use model::Model;
 pub use name::{ContainerId, InterfaceName, NameError};

@@ -95,6 +95,11 @@ impl From<Mac> for String {
 pub struct MacPrefix([u8; 2]);
 
 impl MacPrefix {
+    /// The two octets.
+    pub fn octets(self) -> [u8; 2] {
+        self.0
+    }
+
     /// Prefix + the last four bytes of `address`, zero bytes included.
     pub fn join(self, address: IpAddr) -> Mac {
         let [c, d, e, f] = match address {
@@ -119,11 +124,16 @@ impl FromStr for MacPrefix {
     type Err = ParseMacError;
     fn from_str(text: &str) -> Result<Self, ParseMacError> {
         let octets: [u8; 2] = octets(text)?;
+        Self::try_from(octets).map_err(|_| ParseMacError::Multicast(text.to_owned()))
+    }
+}
+
+impl TryFrom<[u8; 2]> for MacPrefix {
+    type Error = ParseMacError;
+    fn try_from(octets: [u8; 2]) -> Result<Self, ParseMacError> {
         let [first, _] = octets;
-        if first & 1 == 1 {
-            return Err(ParseMacError::Multicast(text.to_owned()));
-        }
-        Ok(Self(octets))
+        let prefix = Self(octets);
+        if first & 1 == 1 { Err(ParseMacError::Multicast(prefix.to_string())) } else { Ok(prefix) }
     }
 }
 

@@ -1,11 +1,14 @@
 //! What `coordinator`'s binaries share: settings, pipelines, records, and the life of an attachment.
 
-#![forbid(unsafe_code)]
+// `guest/artefact.rs` maps artefacts, which is unsafe by nature.
+#![deny(unsafe_code)]
 
 pub mod attachment;
 pub mod conflict_report;
 pub mod doctor;
+pub mod check;
 pub mod effective;
+pub mod guest;
 pub mod log_file;
 pub mod node_defaults;
 pub mod path;

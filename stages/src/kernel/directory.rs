@@ -16,7 +16,7 @@ use nix::{
     dir::Dir,
     errno::Errno,
     fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat, renameat},
-    sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, mkdirat},
+    sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, mkdirat},
     unistd::{UnlinkatFlags, geteuid, unlinkat},
 };
 
@@ -41,7 +41,7 @@ pub enum DirectoryError {
     /// Others could write into it.
     #[error("{path} belongs to user {owner} and has mode {mode:04o}: others could write into it")]
     Foreign {
-        /// The directory.
+        /// The directory or file.
         path: PathBuf,
         /// Its owner.
         owner: u32,
@@ -109,12 +109,22 @@ impl Directory {
             Err(errno) => return Err(io_error("make", path, errno)),
         }
         let fd = openat(AT_FDCWD, path, flags(), Mode::empty()).map_err(failed("open"))?;
-        let stat = fstat(&fd).map_err(failed("look at"))?;
-        let mode = stat.st_mode & 0o7777;
-        if stat.st_uid != geteuid().as_raw() || mode & 0o022 != 0 {
-            return Err(DirectoryError::Foreign { path: path.to_owned(), owner: stat.st_uid, mode });
-        }
+        guarded(&fd, path)?;
         Ok(Self { file: File::from(fd), path: path.to_owned() })
+    }
+
+    /// The directory, checked as by [`Directory::open_guarded`]; absent when there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened, is a link, or others own it or could write into it.
+    pub fn open_existing(path: &Path) -> Result<Option<Self>, DirectoryError> {
+        let fd = match openat(AT_FDCWD, path, flags(), Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(io_error("open", path, errno)),
+        };
+        guarded(&fd, path)?;
+        Ok(Some(Self { file: File::from(fd), path: path.to_owned() }))
     }
 
     /// As [`Directory::open_guarded`], and closes it to everybody else's eyes.
@@ -210,17 +220,37 @@ impl Directory {
         }
     }
 
-    /// Writes the file called `name`: it appears with all its text, or is as it was.
+    /// The file called `name`, open for reading, after checking that nobody else owns it or could write into it;
+    /// absent when there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened, is a link or no file, or others own it or could write into it.
+    pub fn open_file(&self, name: &str) -> Result<Option<File>, DirectoryError> {
+        let path = self.beneath(name)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let fd = match openat(&self.file, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(io_error("open", &path, errno)),
+        };
+        let kind = guarded(&fd, &path)?;
+        if kind != SFlag::S_IFREG {
+            return Err(io_error("use", &path, Errno::EINVAL));
+        }
+        Ok(Some(File::from(fd)))
+    }
+
+    /// Writes the file called `name`: it appears with all its content, or is as it was.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn write(&self, name: &str, text: &str) -> Result<(), DirectoryError> {
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<(), DirectoryError> {
         let path = self.beneath(name)?;
         let draft = format!(".{name}");
         let failed = |errno: Errno| io_error("write", &path, errno);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let fd = openat(&self.file, draft.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(failed)?;
-        let written = File::from(fd).write_all(text.as_bytes());
+        let written = File::from(fd).write_all(content.as_ref());
         written.map_err(|source| DirectoryError::Io { verb: "write", path: path.clone(), source })?;
         renameat(&self.file, draft.as_str(), &self.file, name).map_err(failed)
     }
@@ -293,6 +323,16 @@ impl Directory {
             false => Ok(self.path.join(name)),
         }
     }
+}
+
+/// Checks an open file or directory: what kind it is, when nobody else owns it or could write into it.
+fn guarded(fd: &OwnedFd, path: &Path) -> Result<SFlag, DirectoryError> {
+    let stat = fstat(fd).map_err(|errno| io_error("look at", path, errno))?;
+    let mode = stat.st_mode & 0o7777;
+    if stat.st_uid != geteuid().as_raw() || mode & 0o022 != 0 {
+        return Err(DirectoryError::Foreign { path: path.to_owned(), owner: stat.st_uid, mode });
+    }
+    Ok(SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()))
 }
 
 fn flags() -> OFlag {

@@ -13,6 +13,7 @@ pub mod neighbour;
 pub mod netlink;
 pub mod nftables;
 pub mod packet;
+pub mod processor_time;
 pub mod route;
 pub mod rule;
 pub mod sysctl;

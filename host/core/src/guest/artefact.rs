@@ -1,0 +1,302 @@
+//! Artefacts: components compiled for this engine, in a directory that only root can write, and mapped only as they
+//! were compiled.
+//!
+//! An artefact is machine code, so whoever can write one owns the node, and the engine does not check its content. The
+//! directory and each file in it are therefore checked on the open descriptor (owner, mode, no links), and a manifest
+//! tells what the bytes must be: by a checksum at each use, by a SHA-256 when an operator or the runtime asks.
+
+use std::{
+    fmt,
+    fs::File,
+    io::Read as _,
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use coordinator_stages::kernel::directory::{Directory, DirectoryError};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use twox_hash::XxHash3_128;
+use wasmtime::component::Component;
+
+use super::{
+    engine::{BUILD, Runtime},
+    failure::GuestError,
+};
+
+/// Where artefacts lie on a node.
+pub const DIRECTORY: &str = "/var/lib/coordinator/stages";
+
+/// More than any artefact has, bytes. (A Python guest has some ten MiB.)
+const LIMIT: u64 = 256 << 20;
+const MANIFEST_LIMIT: u64 = 1 << 20;
+
+/// A SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Why a text is no digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a SHA-256: 64 hexadecimal digits")]
+pub struct DigestError(String);
+
+impl FromStr for Digest {
+    type Err = DigestError;
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let wrong = || DigestError(text.to_owned());
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        let mut digest = [0; 32];
+        for (slot, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let pair = str::from_utf8(pair).map_err(|_| wrong())?;
+            *slot = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+    fn try_from(text: String) -> Result<Self, DigestError> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+/// What is verified of an artefact at each use: XXH3, 128 bits.
+///
+/// It finds a file that was damaged, and takes a tenth of the time of a SHA-256. It is no protection from somebody who can
+/// write the file, who could write the manifest too; that is what the directory's owner and mode are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Checksum(#[serde(with = "hex")] u128);
+
+impl Checksum {
+    /// The checksum of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(XxHash3_128::oneshot(bytes))
+    }
+
+    /// The checksum of a file's content, read piece by piece.
+    fn of_file(file: &mut File) -> std::io::Result<Self> {
+        let mut hasher = XxHash3_128::new();
+        let mut piece = vec![0; 64 << 10];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(Self(hasher.finish_128())),
+                length => hasher.write(piece.get(..length).unwrap_or_default()),
+            }
+        }
+    }
+}
+
+/// JSON has no number of 128 bits.
+mod hex {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(value: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{value:032x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        u128::from_str_radix(&text, 16).map_err(D::Error::custom)
+    }
+}
+
+/// What is known of an artefact without running it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The component's digest.
+    pub source: Digest,
+    /// The artefact's digest.
+    pub artefact: Digest,
+    /// The artefact's checksum.
+    pub checksum: Checksum,
+    /// The artefact's size, bytes.
+    pub bytes: u64,
+    /// What compiled it.
+    pub build: String,
+    /// The name that the stage gives itself.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The grants that it asks for.
+    pub needs: Vec<String>,
+    /// The JSON Schema of its options.
+    pub schema: String,
+}
+
+/// The directory of artefacts.
+#[derive(Debug)]
+pub struct Artefacts {
+    directory: Directory,
+}
+
+impl Artefacts {
+    /// Opens the directory; absent when there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened, or others could write into it.
+    pub fn open(path: &Path) -> Result<Option<Self>, GuestError> {
+        let opened = Directory::open_existing(path)?;
+        Ok(opened.map(|directory| Self { directory }))
+    }
+
+    /// Opens the directory to write into it; makes it when it is missing.
+    ///
+    /// # Errors
+    /// As [`Artefacts::open`], or it cannot be made.
+    pub fn make(path: &Path) -> Result<Self, GuestError> {
+        Ok(Self { directory: Directory::open_private(path)? })
+    }
+
+    /// The manifest of this component's artefact for this engine; absent when there is none.
+    ///
+    /// # Errors
+    /// It cannot be read or understood.
+    pub fn manifest(&self, digest: Digest) -> Result<Option<Manifest>, GuestError> {
+        let read = self.read(&file(digest, "json"), MANIFEST_LIMIT)?;
+        let Some(text) = read else { return Ok(None) };
+        let manifest: Manifest = serde_json::from_slice(&text)
+            .map_err(|error| self.problem(digest, format!("has a manifest that cannot be read: {error}")))?;
+        if manifest.source != digest || manifest.build != BUILD {
+            return Err(self.problem(digest, "has the manifest of another one".to_owned()));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Stores an artefact and its manifest: each appears whole or not at all, and without its manifest an artefact is
+    /// as good as absent.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn store(&self, artefact: &[u8], manifest: &Manifest) -> Result<(), GuestError> {
+        let text = serde_json::to_vec_pretty(manifest).unwrap_or_default();
+        let stored = self.directory.write(&file(manifest.source, "cwasm"), artefact);
+        stored.and_then(|()| self.directory.write(&file(manifest.source, "json"), text))?;
+        Ok(())
+    }
+
+    /// Removes the artefacts of other builds, which nothing will ever map; says how many.
+    ///
+    /// # Errors
+    /// One cannot be removed.
+    pub fn prune(&self) -> Result<usize, GuestError> {
+        let current = format!(".{}.", build_number());
+        let is_ours = |name: &String| name.ends_with(".cwasm") || name.ends_with(".json");
+        let names: Vec<String> = self.directory.names()?.filter(is_ours).collect();
+        let stale: Vec<&String> = names.iter().filter(|name| !name.contains(&current)).collect();
+        for name in &stale {
+            self.directory.remove(name)?;
+        }
+        Ok(stale.len())
+    }
+
+    /// The component, ready to be instantiated.
+    ///
+    /// # Errors
+    /// There is no artefact for this engine, it is not what was compiled, or somebody else could have written it.
+    pub(super) fn load(&self, runtime: &Runtime, digest: Digest) -> Result<Component, GuestError> {
+        let manifest = self.manifest(digest)?.ok_or_else(|| not_compiled(digest, self.directory.path()))?;
+        let opened = self.directory.open_file(&file(digest, "cwasm"))?;
+        let mut file = opened.ok_or_else(|| not_compiled(digest, self.directory.path()))?;
+        let checksum = Checksum::of_file(&mut file).map_err(|source| self.unreadable(digest, source))?;
+        if checksum != manifest.checksum {
+            return Err(self.problem(digest, "is not what was compiled: its checksum is another".to_owned()));
+        }
+        map(runtime, &file).map_err(|reason| self.problem(digest, format!("cannot be mapped: {reason}")))
+    }
+
+    /// Whether the artefact is, byte for byte, what was compiled: by its SHA-256.
+    ///
+    /// # Errors
+    /// As [`Artefacts::load`].
+    pub fn verify(&self, digest: Digest) -> Result<Manifest, GuestError> {
+        let manifest = self.manifest(digest)?.ok_or_else(|| not_compiled(digest, self.directory.path()))?;
+        let artefact = self.read(&file(digest, "cwasm"), LIMIT)?;
+        let artefact = artefact.ok_or_else(|| not_compiled(digest, self.directory.path()))?;
+        match Digest::of(&artefact) == manifest.artefact {
+            true => Ok(manifest),
+            false => Err(self.problem(digest, "is not what was compiled: its SHA-256 is another".to_owned())),
+        }
+    }
+
+    fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, GuestError> {
+        let Some(file) = self.directory.open_file(name)? else { return Ok(None) };
+        let path = self.directory.path().join(name);
+        let mut bytes = Vec::new();
+        let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        let length =
+            read.map_err(|source| GuestError::from(DirectoryError::Io { verb: "read", path: path.clone(), source }))?;
+        match u64::try_from(length) {
+            Ok(length) if length <= limit => Ok(Some(bytes)),
+            _ => Err(GuestError::from(DirectoryError::TooLarge { path, limit })),
+        }
+    }
+
+    fn unreadable(&self, digest: Digest, source: std::io::Error) -> GuestError {
+        let path = self.directory.path().join(file(digest, "cwasm"));
+        GuestError::from(DirectoryError::Io { verb: "read", path, source })
+    }
+
+    fn problem(&self, digest: Digest, problem: String) -> GuestError {
+        let directory = self.directory.path().display().to_string();
+        GuestError::Artefact { digest: digest.to_string(), directory, problem }
+    }
+}
+
+/// The error of an artefact that is not there.
+pub(super) fn not_compiled(digest: Digest, directory: &Path) -> GuestError {
+    GuestError::NotCompiled { digest: digest.to_string(), directory: directory.display().to_string() }
+}
+
+/// The default directory.
+pub(super) fn default_directory() -> PathBuf {
+    PathBuf::from(DIRECTORY)
+}
+
+/// The name of a file of a component's artefact: digest and build tell it from all others.
+fn file(digest: Digest, extension: &str) -> String {
+    format!("{digest}.{}.{extension}", build_number())
+}
+
+/// [`BUILD`] as a short name.
+fn build_number() -> String {
+    Digest::of(BUILD.as_bytes()).to_string().chars().take(16).collect()
+}
+
+/// Maps an artefact that was verified.
+#[allow(unsafe_code, reason = "the engine trusts the content of an artefact")]
+fn map(runtime: &Runtime, file: &File) -> Result<Component, String> {
+    // The open file itself, whatever its name means by now.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // SAFETY: `Component::deserialize_file` must get only what an engine's `Component::serialize` made, and the file must
+    // not change while it is mapped. This is the open file whose content has the checksum in the manifest that `store`
+    // wrote beside it. Both files, on their open descriptors, belong to the effective user and can be written by
+    // nobody else, in a directory of which the same is true; this program replaces them by renames and never writes
+    // into one that is there. The engine itself refuses the artefact of another engine, by the version string of
+    // `engine.rs`.
+    unsafe { Component::deserialize_file(&runtime.engine, path) }.map_err(|error| format!("{error:#}"))
+}

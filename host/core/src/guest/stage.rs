@@ -1,0 +1,277 @@
+//! A guest in a pipeline: bound to its artefact, limits, grants and options, and asked once for each attachment.
+
+use std::{path::Path, path::PathBuf, sync::OnceLock};
+
+use coordinator_sdk::{Decision, Facts, Refusal};
+use wasmtime::{
+    Store, Trap, UpdateDeadline,
+    component::{Component, HasSelf, Linker},
+};
+
+use super::{
+    artefact::{self, Artefacts, Digest},
+    bindings::{Stage, StagePre, coordinator::stage::about},
+    clock, convert,
+    engine::{Runtime, STACK},
+    failure::GuestError,
+    limits::{Limits, Met, State},
+};
+use crate::check::{self, Checker};
+
+/// Problems with options that one message names.
+const MOST_PROBLEMS: usize = 20;
+
+/// Why a guest gave no decision.
+#[derive(Debug, thiserror::Error)]
+pub enum StageFailure {
+    /// It refuses the attachment, for a reason.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// It failed.
+    #[error(transparent)]
+    Failed(#[from] GuestError),
+}
+
+/// A guest with what a pipeline says of it.
+pub struct Guest {
+    name: String,
+    digest: Digest,
+    directory: PathBuf,
+    limits: Limits,
+    grants: Vec<String>,
+    options: String,
+    loaded: OnceLock<Result<StagePre<State>, GuestError>>,
+}
+
+impl std::fmt::Debug for Guest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Guest");
+        shown.field("name", &self.name).field("digest", &self.digest.to_string()).finish_non_exhaustive()
+    }
+}
+
+impl Guest {
+    /// The guest called `name` in its pipeline, whose component has this digest. Nothing is opened yet.
+    pub fn new(name: impl Into<String>, digest: Digest) -> Self {
+        Self {
+            name: name.into(),
+            digest,
+            directory: artefact::default_directory(),
+            limits: Limits::default(),
+            grants: Vec::new(),
+            options: "{}".to_owned(),
+            loaded: OnceLock::new(),
+        }
+    }
+
+    /// The guest that this component is, compiled here and now.
+    ///
+    /// # Errors
+    /// It does not fit our world.
+    #[cfg(feature = "compiler")]
+    pub fn of_component(name: impl Into<String>, component: &[u8]) -> Result<Self, GuestError> {
+        let guest = Self::new(name, Digest::of(component));
+        let (compiled, _) = super::compile::compiled(component)?;
+        let linked = link(Runtime::get()?, &compiled)?;
+        guest.loaded.get_or_init(|| Ok(linked)).as_ref().map_err(Clone::clone)?;
+        Ok(guest)
+    }
+
+    /// Looks for the artefact elsewhere than in [`DIRECTORY`](super::DIRECTORY).
+    #[must_use]
+    pub fn artefacts(mut self, directory: &Path) -> Self {
+        directory.clone_into(&mut self.directory);
+        self
+    }
+
+    /// Sets its limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets what it may propose.
+    #[must_use]
+    pub fn grants(mut self, grants: Vec<String>) -> Self {
+        self.grants = grants;
+        self
+    }
+
+    /// Sets its options, a JSON object.
+    #[must_use]
+    pub fn options(mut self, options: impl Into<String>) -> Self {
+        self.options = options.into();
+        self
+    }
+
+    /// Its name in the pipeline.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it could run now, with these options.
+    ///
+    /// # Errors
+    /// There is no usable artefact, or its own check finds the options wrong.
+    pub fn ready(&self) -> Result<(), GuestError> {
+        let mut call = Call::begin(self.loaded()?, &self.name, self.limits)?;
+        call.check_options(&self.options)
+    }
+
+    /// Decides, in a fresh instance.
+    ///
+    /// # Errors
+    /// It refuses, or it fails: it could not run, met a limit, trapped, or proposed what it must not.
+    pub fn decide(&self, facts: &Facts) -> Result<Decision, StageFailure> {
+        let mut call = Call::begin(self.loaded()?, &self.name, self.limits)?;
+        call.check_options(&self.options)?;
+        let mut decision = call.decide(facts, &self.options)?;
+        drop(call);
+        let number = decision.proposals.len();
+        if number > self.limits.changes {
+            return Err(GuestError::Changes { number, limit: self.limits.changes }.into());
+        }
+        let checker = Checker::new(facts, &self.grants);
+        for (at, proposal) in decision.proposals.iter().enumerate() {
+            let checked = checker.check(at, &proposal.change);
+            checked.map_err(|wrong| GuestError::Proposal(Box::new(wrong)))?;
+        }
+        check::clean(&mut decision);
+        Ok(decision)
+    }
+
+    /// Maps the artefact ahead of its first use.
+    pub(super) fn map_now(&self) {
+        let _ = self.loaded();
+    }
+
+    /// The artefact, mapped at its first use.
+    fn loaded(&self) -> Result<&StagePre<State>, GuestError> {
+        self.loaded.get_or_init(|| self.load()).as_ref().map_err(Clone::clone)
+    }
+
+    fn load(&self) -> Result<StagePre<State>, GuestError> {
+        let runtime = Runtime::get()?;
+        let artefacts = Artefacts::open(&self.directory)?;
+        let artefacts = artefacts.ok_or_else(|| artefact::not_compiled(self.digest, &self.directory))?;
+        let component = artefacts.load(runtime, self.digest)?;
+        link(runtime, &component)
+    }
+}
+
+/// The component with its one import satisfied.
+///
+/// # Errors
+/// It wants or offers something else than this host does.
+pub(super) fn link(runtime: &Runtime, component: &Component) -> Result<StagePre<State>, GuestError> {
+    let fits = || {
+        let mut linker = Linker::<State>::new(&runtime.engine);
+        Stage::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        StagePre::new(linker.instantiate_pre(component)?)
+    };
+    fits().map_err(|error| GuestError::Interface { reason: format!("{error:#}") })
+}
+
+/// One use of a guest: an instance that lives as long as this.
+pub(super) struct Call {
+    store: Store<State>,
+    instance: Stage,
+    limits: Limits,
+}
+
+impl Call {
+    /// Makes the instance, within the limits.
+    pub(super) fn begin(linked: &StagePre<State>, name: &str, limits: Limits) -> Result<Self, GuestError> {
+        let runtime = Runtime::get()?;
+        let mut store = Store::new(&runtime.engine, State::new(name, limits));
+        store.limiter(|state| state);
+        store.set_hostcall_fuel(limits.output_bytes);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| {
+            store.data_mut().tick()?;
+            Ok(UpdateDeadline::Continue(1))
+        });
+        let made = timed(|| linked.instantiate(&mut store))?;
+        match made {
+            Ok(instance) => Ok(Self { store, instance, limits }),
+            Err(error) => Err(failure(&error, store.data(), limits)),
+        }
+    }
+
+    /// What it says of itself.
+    #[cfg(feature = "compiler")]
+    pub(super) fn describe(&mut self) -> Result<about::Description, GuestError> {
+        let said = timed(|| self.instance.call_describe(&mut self.store))?;
+        said.map_err(|error| self.failure(&error))
+    }
+
+    fn check_options(&mut self, options: &str) -> Result<(), GuestError> {
+        let said = timed(|| self.instance.call_check(&mut self.store, options))?;
+        let problems = said.map_err(|error| self.failure(&error))?;
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let line = |problem: &about::Problem| match problem.path.as_str() {
+            "" => super::log::one_line(&problem.text),
+            path => super::log::one_line(&format!("{path}: {}", problem.text)),
+        };
+        Err(GuestError::Options { problems: problems.iter().take(MOST_PROBLEMS).map(line).collect() })
+    }
+
+    fn decide(&mut self, facts: &Facts, options: &str) -> Result<Decision, StageFailure> {
+        let snapshot = convert::snapshot(facts);
+        let said = timed(|| self.instance.call_decide(&mut self.store, &snapshot, options))?;
+        match said.map_err(|error| self.failure(&error))? {
+            Ok(decision) => {
+                let decision = convert::decision(&self.store.data().stage, decision);
+                Ok(decision.map_err(|reason| GuestError::Unreadable { reason })?)
+            }
+            Err(refusal) => {
+                let mut refusal = convert::refusal(refusal);
+                check::clean_refusal(&mut refusal);
+                Err(StageFailure::Refused(refusal))
+            }
+        }
+    }
+
+    /// The most memory that the instance had, bytes.
+    #[cfg(feature = "compiler")]
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.store.data().memory_bytes
+    }
+
+    fn failure(&self, error: &wasmtime::Error) -> GuestError {
+        failure(error, self.store.data(), self.limits)
+    }
+}
+
+/// Runs code of a guest while the clock ticks.
+fn timed<T>(run: impl FnOnce() -> T) -> Result<T, GuestError> {
+    let no_clock = || GuestError::Engine { reason: "no thread can be started for the clock".to_owned() };
+    let _ticking = clock::begin().ok_or_else(no_clock)?;
+    Ok(run())
+}
+
+/// Why a guest was ended.
+fn failure(error: &wasmtime::Error, state: &State, limits: Limits) -> GuestError {
+    match state.met {
+        Some(Met::Time) => return GuestError::Time { limit: limits.time },
+        Some(Met::Memory { wanted }) => return GuestError::Memory { wanted, limit: limits.memory_bytes },
+        Some(Met::Table { wanted }) => {
+            return GuestError::Unreadable { reason: format!("a table of {wanted} functions is too large") };
+        }
+        None => {}
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => GuestError::Stack { limit: STACK },
+        Some(trap) => GuestError::Trap { trap: trap.to_string(), words: state.last_words.clone() },
+        None => {
+            let reason = super::log::one_line(&format!("{error:#}"));
+            if reason.contains("too much data") || reason.contains("fuel") {
+                return GuestError::Output { limit: limits.output_bytes };
+            }
+            GuestError::Unreadable { reason }
+        }
+    }
+}
