@@ -5,6 +5,7 @@ use std::error::Error;
 use coordinator_core::{
     attachment::{AttachmentError, NamespaceError},
     effective::EffectiveError,
+    guest::GuestError,
     node_defaults::NodeDefaultsError,
     pipeline::PipelineError,
     runner::RunError,
@@ -39,6 +40,8 @@ pub(crate) enum Code {
     Conflict = 101,
     /// A gateway of the Pod does not answer.
     GatewaySilent = 102,
+    /// A guest failed: it met a limit, trapped, or proposed what it must not.
+    Guest = 103,
     /// The kernel refused a change; everything was undone.
     Kernel = 104,
     /// CHECK found that an attachment is not as it was made.
@@ -62,6 +65,7 @@ impl Code {
             Self::Refused => 100,
             Self::Conflict => 101,
             Self::GatewaySilent => 102,
+            Self::Guest => 103,
             Self::Kernel => 104,
             Self::Drift => 105,
             Self::Internal => 199,
@@ -128,11 +132,14 @@ pub(crate) fn texts(problems: &[SettingProblem]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
+/// A guest that could not run, or failed.
+pub(crate) fn failed_guest(stage: &str, failure: &GuestError, message: String) -> CniError {
+    let code = if failure.is_curable() { Code::TryAgain } else { Code::Guest };
+    CniError::new(code, message).details(failure.remedy(stage))
+}
+
 impl From<PipelineError> for CniError {
     fn from(error: PipelineError) -> Self {
-        if let PipelineError::Guest { .. } = error {
-            return Self::new(Code::TryAgain, chain(&error));
-        }
         Self::new(Code::Configuration, chain(&error))
             .details("the setting `pipeline` names a file in /etc/coordinator/pipelines, without `.toml`")
     }
@@ -175,6 +182,7 @@ impl From<AttachmentError> for CniError {
                 None => Self::new(Code::GatewaySilent, message)
                     .details("see whether the gateway lives and the network's VLAN is the right one"),
             },
+            AttachmentError::Run(RunError::Guest { stage, failure }) => failed_guest(&stage, &failure, message),
             AttachmentError::Run(RunError::Proposal(_)) => Self::new(Code::Refused, message),
             AttachmentError::Namespace(error) => error.into(),
             AttachmentError::Observe(_) | AttachmentError::Sockets(_) | AttachmentError::Netlink(_) => {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     add::{Unsettled, settle},
     call::Configuration,
-    error::{CniError, Code, chain},
+    error::{CniError, Code, chain, failed_guest},
 };
 
 /// Serves a STATUS.
@@ -24,11 +24,18 @@ pub(crate) fn status(configuration: &Configuration) -> Result<(), CniError> {
     let wrong = if network.is_empty() { vec!["name is missing".to_owned()] } else { Vec::new() };
     let request = Request { network, ..Request::default() };
     let settled = settle(fields, &request, wrong);
-    settled.map_err(|error| match error {
+    let effective = settled.map_err(|error| match error {
         // What the caller wrote is wrong, whatever the node has.
         Unsettled::Values(error) => error,
         error => CniError { code: Code::NotAvailable, ..error.into() },
     })?;
+    // Not asked for a Pod, so every guest counts, whatever Pods it is for.
+    for (stage, guest) in effective.pipeline.all_guests() {
+        guest.ready().map_err(|failure| {
+            let message = format!("stage {stage} could not run: {}", chain(&failure));
+            CniError { code: Code::NotAvailable, ..failed_guest(stage, &failure, message) }
+        })?;
+    }
     let missing = ready(&Places::default()).map_err(|error| {
         CniError::new(Code::NotAvailable, chain(&error))
             .details("records lie in /run/coordinator, which must belong to root alone")

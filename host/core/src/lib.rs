@@ -7,6 +7,7 @@ pub mod attachment;
 pub mod conflict_report;
 pub mod doctor;
 pub mod check;
+pub mod doctor;
 pub mod effective;
 pub mod guest;
 pub mod log_file;

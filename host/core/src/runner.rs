@@ -7,7 +7,10 @@ use coordinator_sdk::{Decision, Facts, Finding, OnFinding, Outcome, ProjectError
 
 use tracing::{debug, warn};
 
-use crate::pipeline::{OnFailure, Phase, Pipeline, Step};
+use crate::{
+    guest::{GuestError, StageFailure},
+    pipeline::{OnFailure, Phase, Pipeline, Step},
+};
 
 /// Why the steps came to no end.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,15 @@ pub enum RunError {
         stage: String,
         /// Every one of them.
         findings: Vec<Finding>,
+    },
+    /// A guest failed, and the pipeline does not go on without it.
+    #[error("stage {stage} failed: {failure}")]
+    Guest {
+        /// The stage.
+        stage: String,
+        /// Why.
+        #[source]
+        failure: GuestError,
     },
     /// A proposal does not fit what was observed.
     #[error(transparent)]
@@ -88,6 +100,19 @@ pub fn run<W: Wire>(pipeline: &Pipeline, facts: Facts, wire: &mut W) -> Result<P
                 let decision = decision.map_err(|refusal| RunError::Refused { stage: step.name.clone(), refusal })?;
                 take_in(step, decision, &mut projection)?;
             }
+            Phase::Guest(guest) => match guest.decide(projection.facts()) {
+                Ok(decision) => take_in(step, decision, &mut projection)?,
+                Err(StageFailure::Refused(refusal)) => {
+                    return Err(RunError::Refused { stage: step.name.clone(), refusal }.into());
+                }
+                Err(StageFailure::Failed(failure)) if step.on_failure == OnFailure::Skip => {
+                    warn!(stage = step.name, %failure, "The stage failed and is skipped.");
+                    projection.skip(&step.name, failure.to_string());
+                }
+                Err(StageFailure::Failed(failure)) => {
+                    return Err(RunError::Guest { stage: step.name.clone(), failure }.into());
+                }
+            },
             Phase::Probe => {
                 let findings = wire.ask(&projection)?;
                 projection.set_findings(findings);

@@ -153,6 +153,6 @@ fn pipeline(error: &PipelineError) -> Exit {
     match error {
         PipelineError::Missing { .. } => Exit::NoInput,
         PipelineError::File(_) | PipelineError::Directory { .. } | PipelineError::NoStage { .. } => Exit::Io,
-        PipelineError::Wrong(_) | PipelineError::Guest { .. } => Exit::Configuration,
+        PipelineError::Wrong(_) => Exit::Configuration,
     }
 }

@@ -18,9 +18,9 @@ mod release;
 mod repair;
 mod sweep;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use coordinator_sdk::{Mac, Mode, Request, Settings, VethPair};
+use coordinator_sdk::{Facts, Mac, Mode, Request, Settings, VethPair};
 pub use coordinator_stages::{
     apply::{Failure, Fault},
     kernel::namespace::{Namespace, NamespaceError},
@@ -42,7 +42,7 @@ pub use ready::ready;
 pub use repair::{Repaired, repair};
 pub use sweep::{Sweep, sweep};
 
-use crate::{conflict_report, pipeline::Pipeline, record::StoreError, runner::RunError};
+use crate::{conflict_report, guest::Guest, pipeline::Pipeline, record::StoreError, runner::RunError};
 
 /// Where the plugin keeps its records.
 #[derive(Debug, Clone)]
@@ -74,6 +74,14 @@ pub struct AddCall {
     pub pipeline: Pipeline,
     /// Where records are kept.
     pub places: Places,
+}
+
+impl AddCall {
+    /// The guests that may run.
+    fn guests(&self) -> Vec<Arc<Guest>> {
+        let facts = Facts { request: self.request.clone(), ..Facts::default() };
+        self.pipeline.guests(&facts).cloned().collect()
+    }
 }
 
 /// A DEL. It needs the record and the kernel only.

@@ -35,7 +35,7 @@ const MANIFEST_LIMIT: u64 = 1 << 20;
 /// A SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Digest([u8; 32]);
+pub struct Digest(pub [u8; 32]);
 
 impl Digest {
     /// The digest of these bytes.
@@ -51,21 +51,20 @@ impl fmt::Display for Digest {
 }
 
 /// Why a text is no digest.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a SHA-256: 64 hexadecimal digits")]
-pub struct DigestError(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a SHA-256 digest has 64 hexadecimal digits")]
+pub struct DigestError;
 
 impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let wrong = || DigestError(text.to_owned());
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(wrong());
+            return Err(DigestError);
         }
         let mut digest = [0; 32];
         for (slot, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = str::from_utf8(pair).map_err(|_| wrong())?;
-            *slot = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+            let pair = str::from_utf8(pair).map_err(|_| DigestError)?;
+            *slot = u8::from_str_radix(pair, 16).map_err(|_| DigestError)?;
         }
         Ok(Self(digest))
     }
@@ -299,4 +298,126 @@ fn map(runtime: &Runtime, file: &File) -> Result<Component, String> {
     // into one that is there. The engine itself refuses the artefact of another engine, by the version string of
     // `engine.rs`.
     unsafe { Component::deserialize_file(&runtime.engine, path) }.map_err(|error| format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
+
+    use super::*;
+    use crate::guest::{Guest, StageFailure, compile};
+
+    #[test]
+    fn a_digest_comes_back_as_it_was_written() {
+        let text = "00ff".repeat(16);
+        assert_eq!(text.parse::<Digest>().unwrap().to_string(), text);
+        for bad in ["", "00", &"0".repeat(63), &"g".repeat(64), &"é".repeat(32), &"+1".repeat(32)] {
+            assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
+    }
+
+    /// A guest that agrees with everything, compiled into a directory of its own.
+    fn compiled() -> (tempfile::TempDir, PathBuf, Manifest) {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("stages");
+        let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+        let component = coordinator_guests::handwritten(&coordinator_guests::skeleton("", "(i32.const 2048)", 2), &wit);
+        let compiled = compile(&component.unwrap()).unwrap();
+        Artefacts::make(&directory).unwrap().store(&compiled.artefact, &compiled.manifest).unwrap();
+        (folder, directory, compiled.manifest)
+    }
+
+    fn error(directory: &Path, digest: Digest) -> String {
+        let failed = Guest::new("rails", digest).artefacts(directory).decide(&coordinator_sdk::Facts::default());
+        let Err(StageFailure::Failed(failure)) = failed else { panic!("{failed:?}") };
+        assert!(failure.is_curable() && failure.remedy("rails").contains("coordinatorctl stage compile"), "{failure}");
+        match std::error::Error::source(&failure) {
+            Some(source) => format!("{failure}: {source}"),
+            None => failure.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_was_compiled_runs() {
+        let (_folder, directory, manifest) = compiled();
+        let decided = Guest::new("rails", manifest.source).artefacts(&directory).decide(&Default::default());
+        assert_eq!(decided.unwrap().proposals, []);
+        let artefacts = Artefacts::open(&directory).unwrap().unwrap();
+        assert_eq!(artefacts.verify(manifest.source).unwrap(), manifest);
+    }
+
+    #[test]
+    fn a_single_bit_is_seen_wherever_it_is() {
+        let (_folder, directory, manifest) = compiled();
+        let path = directory.join(file(manifest.source, "cwasm"));
+        let whole = fs::read(&path).unwrap();
+        for at in (0..whole.len()).step_by(whole.len() / 50) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            fs::write(&path, &bytes).unwrap();
+            assert!(error(&directory, manifest.source).contains("checksum"), "byte {at}");
+            let artefacts = Artefacts::open(&directory).unwrap().unwrap();
+            assert!(artefacts.verify(manifest.source).unwrap_err().to_string().contains("SHA-256"), "byte {at}");
+        }
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert!(error(&directory, manifest.source).contains("checksum"), "cut short");
+    }
+
+    #[test]
+    fn what_others_could_write_is_not_mapped() {
+        let (folder, directory, manifest) = compiled();
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        set(&directory, 0o770);
+        assert!(error(&directory, manifest.source).contains("0770"));
+        set(&directory, 0o700);
+        for extension in ["cwasm", "json"] {
+            let path = directory.join(file(manifest.source, extension));
+            set(&path, 0o660);
+            assert!(error(&directory, manifest.source).contains("0660"), "{extension}");
+            set(&path, 0o600);
+            let elsewhere = folder.path().join("elsewhere");
+            fs::rename(&path, &elsewhere).unwrap();
+            symlink(&elsewhere, &path).unwrap();
+            assert!(error(&directory, manifest.source).contains("cannot be used"), "a link: {extension}");
+            fs::remove_file(&path).unwrap();
+            assert!(error(&directory, manifest.source).contains("no artefact of"), "missing: {extension}");
+            fs::rename(&elsewhere, &path).unwrap();
+        }
+        let link = folder.path().join("link");
+        symlink(&directory, &link).unwrap();
+        assert!(error(&link, manifest.source).contains("cannot be used"));
+        assert!(error(&folder.path().join("nowhere"), manifest.source).contains("no artefact of"));
+    }
+
+    #[test]
+    fn a_foreign_owner_is_refused() {
+        let (_folder, directory, manifest) = compiled();
+        let path = directory.join(file(manifest.source, "cwasm"));
+        // Whoever owns only itself in a user namespace cannot give a file away: nobody there is foreign.
+        let given = std::os::unix::fs::chown(&path, Some(1), None);
+        match given {
+            Ok(()) => assert!(error(&directory, manifest.source).contains("belongs to user 1")),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}"),
+        }
+    }
+
+    #[test]
+    fn the_artefact_of_another_build_is_not_seen_and_pruned() {
+        let (_folder, directory, manifest) = compiled();
+        for extension in ["cwasm", "json"] {
+            let name = file(manifest.source, extension);
+            let other = name.replace(&build_number(), &"0".repeat(16));
+            fs::rename(directory.join(name), directory.join(other)).unwrap();
+        }
+        assert!(error(&directory, manifest.source).contains("for this version of coordinator"));
+        let artefacts = Artefacts::open(&directory).unwrap().unwrap();
+        assert_eq!((artefacts.prune().unwrap(), fs::read_dir(&directory).unwrap().count()), (2, 0));
+        // One that bears our name and is another's all the same: the engine looks too.
+        let another = Manifest { build: "wasmtime-1".to_owned(), ..manifest.clone() };
+        artefacts.store(b"", &another).unwrap();
+        assert!(error(&directory, manifest.source).contains("manifest of another one"));
+    }
 }

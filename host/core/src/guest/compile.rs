@@ -1,6 +1,8 @@
 //! Making guests: a core module becomes a component, a component an artefact. The tool's part of the room; the
 //! plugin is built without it.
 
+use std::path::Path;
+
 use wasmtime::component::{Component, types::ComponentItem};
 use wit_component::ComponentEncoder;
 
@@ -89,6 +91,18 @@ pub(super) fn compiled(component: &[u8]) -> Result<(Component, Vec<String>), Gue
         }
     }
     Ok((compiled, imports))
+}
+
+/// The component in a file that must have this digest.
+pub(super) fn compiled_file(path: &Path, digest: Digest) -> Result<Component, GuestError> {
+    let shown = path.display();
+    let wrong = |reason| GuestError::Interface { reason };
+    let bytes = std::fs::read(path).map_err(|error| wrong(format!("cannot read {shown}: {error}")))?;
+    let found = Digest::of(&bytes);
+    if found != digest {
+        return Err(wrong(format!("the SHA-256 of {shown} is {found}, and the pipeline says {digest}")));
+    }
+    Ok(compiled(&bytes)?.0)
 }
 
 fn is_ours(import: &str) -> bool {

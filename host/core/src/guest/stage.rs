@@ -40,6 +40,7 @@ pub struct Guest {
     limits: Limits,
     grants: Vec<String>,
     options: String,
+    component: Option<PathBuf>,
     loaded: OnceLock<Result<StagePre<State>, GuestError>>,
 }
 
@@ -60,6 +61,7 @@ impl Guest {
             limits: Limits::default(),
             grants: Vec::new(),
             options: "{}".to_owned(),
+            component: None,
             loaded: OnceLock::new(),
         }
     }
@@ -102,6 +104,13 @@ impl Guest {
     #[must_use]
     pub fn options(mut self, options: impl Into<String>) -> Self {
         self.options = options.into();
+        self
+    }
+
+    /// Says where the component itself lies, for a program that has a compiler: it needs no artefact then.
+    #[must_use]
+    pub fn component(mut self, path: PathBuf) -> Self {
+        self.component = Some(path);
         self
     }
 
@@ -153,6 +162,10 @@ impl Guest {
 
     fn load(&self) -> Result<StagePre<State>, GuestError> {
         let runtime = Runtime::get()?;
+        #[cfg(feature = "compiler")]
+        if let Some(path) = &self.component {
+            return link(runtime, &super::compile::compiled_file(path, self.digest)?);
+        }
         let artefacts = Artefacts::open(&self.directory)?;
         let artefacts = artefacts.ok_or_else(|| artefact::not_compiled(self.digest, &self.directory))?;
         let component = artefacts.load(runtime, self.digest)?;
@@ -233,12 +246,6 @@ impl Call {
                 Err(StageFailure::Refused(refusal))
             }
         }
-    }
-
-    /// The most memory that the instance had, bytes.
-    #[cfg(feature = "compiler")]
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.store.data().memory_bytes
     }
 
     fn failure(&self, error: &wasmtime::Error) -> GuestError {

@@ -35,13 +35,15 @@ pub struct Draft {
     pub tests: Vec<TestCase>,
     /// Digests that stand beside it, by what `use` says.
     pub lock: Lock,
+    /// Who vouches for the files.
+    pub library: Library,
 }
 
 impl Draft {
     /// Reads a pipeline and what it extends, and finds every problem, warnings included.
     pub fn read(file: SourceFile, library: Library) -> (Self, Vec<Problem>) {
-        let mut reading =
-            Reading { draft: Self::default(), lost: Vec::new(), flaws: Vec::new(), library, is_whole: true };
+        let draft = Self { library, ..Self::default() };
+        let mut reading = Reading { draft, lost: Vec::new(), flaws: Vec::new(), library, is_whole: true };
         reading.file(file);
         let Reading { mut draft, lost, mut flaws, is_whole, .. } = reading;
         draft.stages.iter().chain(&lost).for_each(|stage| check::check_stage(&draft, stage, &mut flaws));

@@ -1,6 +1,6 @@
 //! What a pipeline says about a guest: typed, checked, and not yet bound to anything that can run.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use coordinator_sdk::Settings;
 use serde_json::Value;
@@ -9,12 +9,18 @@ use super::{
     source::{At, Flaw},
     table::Table,
 };
-use crate::settings::nearest;
+use crate::{
+    guest::{self, Digest},
+    settings::nearest,
+};
 
-pub(super) const LIMIT_KEYS: [&str; 2] = ["time", "memory"];
+pub(super) const LIMIT_KEYS: [&str; 4] = ["time", "memory", "output", "changes"];
 /// A guest decides in microseconds; whoever needs more than this keeps the runtime waiting.
 const LONGEST: Duration = Duration::from_secs(10);
-const MEMORY_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=(256 << 20);
+const MEMORY_BYTES: RangeInclusive<u64> = (64 << 10)..=(256 << 20);
+const OUTPUT_BYTES: RangeInclusive<u64> = (1 << 10)..=(16 << 20);
+/// More than this no plan can be read by a person, nor written by a kernel in time.
+const CHANGES: RangeInclusive<u64> = 0..=10_000;
 
 /// Kinds of change that can be granted, beside `setting.<name>`.
 pub const GRANTS: [&str; 17] = [
@@ -63,6 +69,10 @@ pub struct Limits {
     pub time: Option<Duration>,
     /// Of its linear memory, bytes.
     pub memory_bytes: Option<u64>,
+    /// Of what it says in one call, bytes.
+    pub output_bytes: Option<u64>,
+    /// Of its proposals, their number.
+    pub changes: Option<u64>,
 }
 
 /// What a stage's failure leads to. A refusal is no failure: it is an answer.
@@ -75,42 +85,12 @@ pub enum OnFailure {
     Skip,
 }
 
-/// A SHA-256 digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest(pub [u8; 32]);
-
-/// The text is no digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a SHA-256 digest has 64 hexadecimal digits")]
-pub struct DigestError;
-
-impl FromStr for Digest {
-    type Err = DigestError;
-
-    fn from_str(text: &str) -> Result<Self, DigestError> {
-        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(DigestError);
-        }
-        let mut bytes = [0; 32];
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            let digits = text.get(at.saturating_mul(2)..).and_then(|rest| rest.get(..2)).ok_or(DigestError)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| DigestError)?;
-        }
-        Ok(Self(bytes))
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
 impl Limits {
     pub(super) fn read(table: &Table<'_>, flaws: &mut Vec<Flaw>) -> Self {
         table.refuse_unknown(&LIMIT_KEYS, flaws);
         let mut take = |key: &str| table.text(key, flaws);
-        let (time, memory) = (take("time"), take("memory"));
+        let (time, memory, output) = (take("time"), take("memory"), take("output"));
+        let changes = table.has("changes").then(|| (table.integer("changes"), table.place_of("changes")));
         let mut limits = Self::default();
         if let Some(At { value, place }) = time {
             match duration(&value) {
@@ -127,7 +107,32 @@ impl Limits {
                 )),
             }
         }
+        if let Some(At { value, place }) = output {
+            match bytes(&value) {
+                Some(bytes) if OUTPUT_BYTES.contains(&bytes) => limits.output_bytes = Some(bytes),
+                _ => flaws
+                    .push(Flaw::error(&place, format!("output {value:?}: expected 1KiB to 16MiB, such as \"1MiB\""))),
+            }
+        }
+        if let Some((number, Some(place))) = changes {
+            match number.and_then(|text| text.parse().ok()) {
+                Some(number) if CHANGES.contains(&number) => limits.changes = Some(number),
+                _ => flaws.push(Flaw::error(&place, "changes: expected a whole number from 0 to 10000, such as 1000")),
+            }
+        }
         limits
+    }
+
+    /// As the guest's room wants them.
+    pub fn in_force(self) -> guest::Limits {
+        let default = guest::Limits::default();
+        let size = |given: Option<u64>, default| given.and_then(|it| usize::try_from(it).ok()).unwrap_or(default);
+        guest::Limits {
+            time: self.time.unwrap_or(default.time),
+            memory_bytes: size(self.memory_bytes, default.memory_bytes),
+            output_bytes: size(self.output_bytes, default.output_bytes),
+            changes: size(self.changes, default.changes),
+        }
     }
 }
 
@@ -166,15 +171,6 @@ pub(super) fn wrong_grant(grant: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_digest_comes_back_as_it_was_written() {
-        let text = "00ff".repeat(16);
-        assert_eq!(text.parse::<Digest>().unwrap().to_string(), text);
-        for bad in ["", "00", &"0".repeat(63), &"g".repeat(64), &"é".repeat(32), &"+1".repeat(32)] {
-            assert!(bad.parse::<Digest>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn units_are_read() {

@@ -13,9 +13,10 @@ use super::{BUILTIN, BUILTIN_TEXT, LIMIT, source::SourceFile};
 use crate::settings::read_root_file;
 
 /// Who vouches for the files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Library {
     /// Root, who alone can write them.
+    #[default]
     Node,
     /// The caller, who named them.
     Caller,

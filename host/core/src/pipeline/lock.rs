@@ -8,10 +8,11 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use toml::de::DeTable;
 
 use super::{
-    guest::Digest,
     source::{At, Flaw, Place, SourceFile},
     table::Table,
 };
+
+use crate::guest::Digest;
 
 const KEYS: [&str; 2] = ["schema", "guest"];
 const GUEST_KEYS: [&str; 2] = ["use", "sha256"];

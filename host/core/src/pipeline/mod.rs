@@ -23,14 +23,15 @@ use std::{
     fmt, fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use coordinator_sdk::DynStage;
+use coordinator_sdk::{DynStage, Facts};
 use coordinator_stages::decide;
 use serde_json::{Map, Value};
 
 pub use draft::Draft;
-pub use guest::{Digest, DigestError, GRANTS, GuestSpec, Limits, OnFailure};
+pub use guest::{GRANTS, GuestSpec, Limits, OnFailure};
 pub use library::{Library, lock_path};
 pub use lock::Lock;
 pub use schema::schema;
@@ -39,7 +40,10 @@ pub use stage_entry::{Placing, StageEntry};
 pub use test_case::TestCase;
 pub use when::{Pattern, When};
 
-use crate::settings::{RootFileError, read_root_file};
+use crate::{
+    guest::Guest,
+    settings::{RootFileError, read_root_file},
+};
 use check::{Kind, kind_of};
 
 /// Where named pipelines lie on a node.
@@ -80,14 +84,6 @@ pub enum PipelineError {
         /// Its name.
         name: &'static str,
     },
-    /// A guest cannot be made ready.
-    #[error("stage {stage}: {reason}")]
-    Guest {
-        /// The stage.
-        stage: String,
-        /// Why, and what to do.
-        reason: String,
-    },
 }
 
 fn joined(problems: &[Problem]) -> String {
@@ -98,6 +94,8 @@ fn joined(problems: &[Problem]) -> String {
 pub enum Phase {
     /// Decides on facts.
     Decide(Box<dyn DynStage>),
+    /// Decides on facts too, in a sandbox.
+    Guest(Arc<Guest>),
     /// Asks the wire what the steps before it proposed to ask.
     Probe,
     /// Does what the probes ask for where the wire's answer is a bad one: refuse, warn, or nothing.
@@ -127,6 +125,7 @@ impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = match self.phase {
             Phase::Decide(_) => "decide",
+            Phase::Guest(_) => "guest",
             Phase::Probe => "probe",
             Phase::Findings => "findings",
         };
@@ -177,6 +176,22 @@ impl Pipeline {
         Self::read(SourceFile { path: shown, text: text.into() }, Library::Node)
     }
 
+    /// The guests that may run for such facts, before the mode is decided.
+    pub fn guests(&self, facts: &Facts) -> impl Iterator<Item = &Arc<Guest>> {
+        self.steps.iter().filter_map(|step| match &step.phase {
+            Phase::Guest(guest) => step.when.in_any_mode().objection(facts).is_none().then_some(guest),
+            _ => None,
+        })
+    }
+
+    /// Every guest, with its stage's name.
+    pub fn all_guests(&self) -> impl Iterator<Item = (&str, &Guest)> {
+        self.steps.iter().filter_map(|step| match &step.phase {
+            Phase::Guest(guest) => Some((step.name.as_str(), guest.as_ref())),
+            _ => None,
+        })
+    }
+
     /// A pipeline out of a file's text, and of what it extends.
     ///
     /// # Errors
@@ -202,7 +217,7 @@ impl TryFrom<Draft> for Pipeline {
             let native = || entry.uses.value.strip_prefix("native:").and_then(decide::by_name);
             let phase = match kind_of(&entry.uses.value) {
                 Ok(Kind::Decide) => native().map(Phase::Decide),
-                Ok(Kind::Guest) => draft.guest(entry).map(|spec| bind_guest(&spec)).transpose()?.map(Phase::Decide),
+                Ok(Kind::Guest) => draft.guest(entry).map(|spec| Phase::Guest(bind_guest(spec, &draft, entry))),
                 Ok(Kind::Probe) => Some(Phase::Probe),
                 Ok(Kind::Findings) => Some(Phase::Findings),
                 Ok(Kind::Announce) => {
@@ -224,10 +239,17 @@ impl TryFrom<Draft> for Pipeline {
     }
 }
 
-/// Binds a guest: the one place where its digest becomes something that runs.
-fn bind_guest(spec: &GuestSpec) -> Result<Box<dyn DynStage>, PipelineError> {
-    let reason = format!("guests are not served by this build: {} cannot run", spec.path.display());
-    Err(PipelineError::Guest { stage: spec.stage.clone(), reason })
+/// Binds a guest: the one place where its digest becomes something that runs. Nothing is opened yet.
+fn bind_guest(spec: GuestSpec, draft: &Draft, entry: &StageEntry) -> Arc<Guest> {
+    let options = if spec.with.is_null() { Value::Object(Map::new()) } else { spec.with };
+    let guest = Guest::new(spec.stage, spec.sha256).limits(spec.limits.in_force()).grants(spec.grants);
+    let guest = guest.options(options.to_string());
+    let beside = draft.sources.files().get(entry.place.file).and_then(|file| Path::new(&file.path).parent());
+    Arc::new(match (draft.library, beside) {
+        // Who named the pipeline vouches for the component too, and may have a compiler.
+        (Library::Caller, Some(folder)) => guest.component(folder.join(spec.path)),
+        _ => guest,
+    })
 }
 
 #[cfg(test)]

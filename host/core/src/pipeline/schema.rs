@@ -180,6 +180,12 @@ struct LimitsTable {
     /// `memory = "16MiB"`
     #[schemars(regex(pattern = "^[0-9]+ ?(KiB|MiB)$"))]
     memory: Option<String>,
+    /// `output = "1MiB"`: what it may say in one call.
+    #[schemars(regex(pattern = "^[0-9]+ ?(KiB|MiB)$"))]
+    output: Option<String>,
+    /// `changes = 1000`: how many it may propose.
+    #[schemars(range(max = 10000))]
+    changes: Option<u32>,
 }
 
 #[derive(JsonSchema, Serialize)]

@@ -3,11 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::{
-    guest::{Digest, Limits, OnFailure, wrong_grant},
+    guest::{Limits, OnFailure, wrong_grant},
     source::{At, Flaw, Place},
     table::Table,
     when::When,
 };
+
+use crate::guest::Digest;
 
 pub(super) const KEYS: [&str; 12] =
     ["name", "use", "sha256", "before", "after", "replace", "remove", "grant", "limits", "on-failure", "when", "with"];

@@ -6,8 +6,10 @@ use std::{
 };
 
 use clap::Args;
-use coordinator_core::pipeline::{Digest, Draft, Library, Lock, lock_path};
-use sha2::{Digest as _, Sha256};
+use coordinator_core::{
+    guest::Digest,
+    pipeline::{Draft, Library, Lock, lock_path},
+};
 
 use super::given;
 use crate::{exit::Exit, failure::Failure, terminal::Terminal};
@@ -53,5 +55,5 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
 
 fn digest(path: &Path) -> Result<Digest, Failure> {
     let bytes = fs::read(path).map_err(|source| Failure::Read { path: path.to_owned(), source })?;
-    Ok(Digest(Sha256::digest(bytes).into()))
+    Ok(Digest::of(&bytes))
 }
