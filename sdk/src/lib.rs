@@ -49,6 +49,8 @@ mod project;
 mod route;
 mod settings;
 mod stage;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 
 pub use change::{AddressEdit, Change, Decision, LinkEdit, Proposal, Refusal, RouteMove, VethPair};
 pub use diff::{Edit, Plan, PlannedEdit, diff};

@@ -4,9 +4,8 @@
 #![deny(unsafe_code)]
 
 pub mod attachment;
-pub mod conflict_report;
-pub mod doctor;
 pub mod check;
+pub mod conflict_report;
 pub mod doctor;
 pub mod effective;
 pub mod guest;

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use coordinator_core::{
     attachment::{AttachmentError, NamespaceError},
     effective::EffectiveError,
+    guest::GuestError,
     pipeline::PipelineError,
     preparation::PreparationError,
     record::StoreError,
@@ -108,6 +109,68 @@ pub(crate) enum Failure {
     /// The node cannot be prepared.
     #[error(transparent)]
     Preparation(#[from] PreparationError),
+    /// A stage cannot run, or is none.
+    #[error("{name}: {source}")]
+    Stage {
+        /// The file or folder.
+        name: String,
+        /// Why.
+        source: GuestError,
+    },
+    /// A file is no component.
+    #[error("{path} is no component; `coordinatorctl stage build` makes one of a stage's folder or of a core module")]
+    NoComponent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder holds no stage.
+    #[error("{folder} holds no stage: neither Cargo.toml nor stage.c, stage.js or app.py")]
+    NoStage {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A crate made no module.
+    #[error("the crate in {folder} makes no module: its manifest needs [lib] crate-type = [\"cdylib\", \"rlib\"]")]
+    NoModule {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A compiler failed.
+    #[error("{program} failed: {reason}; if it is missing, {advice}")]
+    Compiler {
+        /// The program.
+        program: String,
+        /// What it or the system said.
+        reason: String,
+        /// Where it is to be had.
+        advice: String,
+    },
+    /// An interface cannot be read.
+    #[error("the interface in {path} cannot be read: {reason}")]
+    Interface {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Something is in the way.
+    #[error("{path} exists already")]
+    Exists {
+        /// What.
+        path: PathBuf,
+    },
+    /// A folder's name cannot be a stage's.
+    #[error("{name:?} is no name for a stage: lower-case letters, digits and dashes, a letter first")]
+    StageName {
+        /// The name.
+        name: String,
+    },
+    /// The SDK is not where it was looked for.
+    #[error("{path} is not the folder of coordinator-sdk; name it with --sdk")]
+    NoSdk {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// The answer could not be written.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
@@ -130,7 +193,11 @@ impl Failure {
             | Self::NoNamespace { .. }
             | Self::Namespace(NamespaceError::Open { .. }) => Exit::NoInput,
             Self::Attachment(AttachmentError::NotAttached { .. }) => Exit::NoInput,
-            Self::Ambiguous { .. } | Self::SeveralPods { .. } => Exit::Usage,
+            Self::Ambiguous { .. } | Self::SeveralPods { .. } | Self::Exists { .. } | Self::StageName { .. } => Exit::Usage,
+            Self::NoStage { .. } | Self::NoSdk { .. } => Exit::NoInput,
+            Self::Stage { .. } | Self::NoComponent { .. } | Self::NoModule { .. } => Exit::No,
+            Self::Interface { .. } => Exit::Configuration,
+            Self::Compiler { .. } => Exit::No,
             Self::Toml { .. } | Self::Json { .. } | Self::NoSection { .. } => Exit::Configuration,
             Self::Replay(ReplayError::Facts { .. } | ReplayError::Setting(_)) => Exit::Configuration,
             Self::Replay(ReplayError::Run(_)) | Self::Attachment(AttachmentError::Run(_)) => Exit::No,

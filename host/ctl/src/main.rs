@@ -21,6 +21,7 @@ mod reference;
 mod report;
 mod settings_view;
 mod show;
+mod stage;
 mod subject;
 mod table;
 mod terminal;
@@ -49,6 +50,9 @@ enum Command {
     /// Write and check pipeline files
     #[command(subcommand)]
     Pipeline(pipeline::Command),
+    /// Write, build, test and install stages of your own
+    #[command(subcommand)]
+    Stage(stage::Command),
     /// Show what an ADD would do, stage by stage; nothing is written
     Plan(plan::Arguments),
     /// Say whether attachments are as they were made, and repair them
@@ -83,6 +87,7 @@ impl Command {
     fn run(&self, terminal: &Terminal) -> Result<Exit, Failure> {
         match self {
             Self::Pipeline(command) => command.run(terminal),
+            Self::Stage(command) => command.run(terminal),
             Self::Plan(arguments) => plan::run(arguments, terminal),
             Self::Check(arguments) => check::run(arguments, terminal),
             Self::List(arguments) => list::run(arguments, terminal),

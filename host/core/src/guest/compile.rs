@@ -29,6 +29,16 @@ pub struct Compiled {
     pub imports: Vec<String>,
 }
 
+impl Compiled {
+    /// The version of the interface that it was built for.
+    pub fn interface(&self) -> String {
+        let named = self.imports.iter().find_map(|name| name.split_once('@'));
+        named
+            .map_or_else(|| "coordinator:stage".to_owned(), |(_, version)| format!("{PACKAGE}{version}"))
+            .replace("stage/", "stage@")
+    }
+}
+
 /// Makes a component of a core module that carries the description of its world, as compilers of guests leave it.
 ///
 /// # Errors
@@ -46,14 +56,14 @@ pub fn is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm\x0d\0\x01\0")
 }
 
-/// Compiles a component and asks it what it is, within the default limits.
+/// Compiles a component and asks it what it is, within the widest limits.
 ///
 /// # Errors
 /// It is no component of our world, it cannot be compiled, or it fails when it is asked.
 pub fn compile(component: &[u8]) -> Result<Compiled, GuestError> {
     let (compiled, imports) = compiled(component)?;
     let runtime = Runtime::get()?;
-    let mut call = Call::begin(&link(runtime, &compiled)?, "it", Limits::default())?;
+    let mut call = Call::begin(&link(runtime, &compiled)?, "it", Limits::MOST)?;
     let said = call.describe()?;
     let artefact = compiled.serialize().map_err(|error| GuestError::Engine { reason: format!("{error:#}") })?;
     let manifest = Manifest {

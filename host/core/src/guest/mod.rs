@@ -18,6 +18,8 @@ mod engine;
 mod failure;
 mod limits;
 mod log;
+#[cfg(feature = "compiler")]
+mod measure;
 mod stage;
 
 pub use artefact::{Artefacts, Checksum, DIRECTORY, Digest, DigestError, Manifest};
@@ -27,4 +29,6 @@ pub use compile::{Compiled, compile, encode, is_component};
 pub use engine::{BUILD, Runtime};
 pub use failure::GuestError;
 pub use limits::Limits;
+#[cfg(feature = "compiler")]
+pub use measure::{Used, measure};
 pub use stage::{Guest, StageFailure};

@@ -25,32 +25,46 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
-    // A missing digest is what this is for: other problems are `validate`'s.
-    let (draft, _) = Draft::read(given::read(&arguments.file)?, Library::Caller);
-    let folder = given::folder(&arguments.file);
-    let mut lock = Lock::default();
-    for stage in draft.stages.iter().filter(|stage| stage.sha256.is_none()) {
-        if let Some(path) = stage.uses.value.strip_prefix("wasm:") {
-            lock.0.insert(stage.uses.value.clone(), digest(&folder.join(path))?);
-        }
-    }
-    let path = lock_path(&arguments.file);
-    let text = lock.to_text();
-    let is_current = fs::read_to_string(&path).is_ok_and(|known| known == text);
     if arguments.check {
+        let path = lock_path(&arguments.file);
+        let lock = wanted(&arguments.file)?;
+        let is_current = fs::read_to_string(&path).is_ok_and(|known| known == lock.to_text());
         if !is_current && !lock.0.is_empty() {
             terminal.answer(&format!("{} is not as it should be\n", path.display()))?;
             return Ok(Exit::No);
         }
         return Ok(Exit::Success);
     }
-    if lock.0.is_empty() {
-        terminal.remark("no guest of this pipeline needs a lock: each has its sha256\n");
-        return Ok(Exit::Success);
+    match write(&arguments.file)? {
+        Some(path) => terminal.answer(&format!("{}\n", path.display()))?,
+        None => terminal.remark("no guest of this pipeline needs a lock: each has its sha256\n"),
     }
-    fs::write(&path, text).map_err(|source| Failure::Write { path: path.clone(), source })?;
-    terminal.answer(&format!("{}\n", path.display()))?;
     Ok(Exit::Success)
+}
+
+/// Writes the lock file, when a guest needs it.
+pub(super) fn write(file: &Path) -> Result<Option<PathBuf>, Failure> {
+    let lock = wanted(file)?;
+    if lock.0.is_empty() {
+        return Ok(None);
+    }
+    let path = lock_path(file);
+    fs::write(&path, lock.to_text()).map_err(|source| Failure::Write { path: path.clone(), source })?;
+    Ok(Some(path))
+}
+
+/// The digests that the pipeline itself does not say.
+fn wanted(file: &Path) -> Result<Lock, Failure> {
+    // A missing digest is what this is for: other problems are `validate`'s.
+    let (draft, _) = Draft::read(given::read(file)?, Library::Caller);
+    let folder = given::folder(file);
+    let mut lock = Lock::default();
+    for stage in draft.stages.iter().filter(|stage| stage.sha256.is_none()) {
+        if let Some(path) = stage.uses.value.strip_prefix("wasm:") {
+            lock.0.insert(stage.uses.value.clone(), digest(&folder.join(path))?);
+        }
+    }
+    Ok(lock)
 }
 
 fn digest(path: &Path) -> Result<Digest, Failure> {

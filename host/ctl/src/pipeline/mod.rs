@@ -11,6 +11,8 @@ mod show;
 mod test;
 mod validate;
 
+use std::path::Path;
+
 use clap::Subcommand;
 
 use crate::{exit::Exit, failure::Failure, terminal::Terminal};
@@ -48,4 +50,20 @@ impl Command {
             Self::Schema => schema::run(terminal),
         }
     }
+}
+
+/// Writes the digests that a pipeline lacks, for a caller who has just built what they are of.
+pub(crate) fn lock_quietly(file: &Path) -> Result<(), Failure> {
+    lock::write(file).map(drop)
+}
+
+/// Runs the tests of one pipeline file.
+pub(crate) fn test_file(
+    file: &Path,
+    only: Option<String>,
+    bless: bool,
+    json: bool,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    test::run(&test::Arguments { files: vec![file.to_owned()], only, bless, json }, terminal)
 }

@@ -16,16 +16,16 @@ use crate::{exit::Exit, failure::Failure, terminal::Terminal};
 pub(crate) struct Arguments {
     /// The pipeline files
     #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     /// Run only tests whose name contains this
     #[arg(long, value_name = "TEXT")]
-    only: Option<String>,
+    pub(super) only: Option<String>,
     /// Write the plans that are made into the tests' plan files
     #[arg(long)]
-    bless: bool,
+    pub(super) bless: bool,
     /// Answer in JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
