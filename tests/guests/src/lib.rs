@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use coordinator_core::guest::encode;
+use coordinator_core::guest::{Artefacts, DIRECTORY, Digest, compile, encode};
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
@@ -40,6 +40,27 @@ pub fn component(package: &str, features: &[&str]) -> Result<Vec<u8>> {
     let module = folder.join("wasm32-unknown-unknown/guest").join(format!("{}.wasm", package.replace('-', "_")));
     let module = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
     Ok(encode(&module)?)
+}
+
+/// Compiles a component for this node, as `coordinatorctl stage compile` does; the digest for a pipeline.
+///
+/// # Errors
+/// It is no stage, or the artefact cannot be written.
+pub fn install(component: &[u8]) -> Result<Digest> {
+    let compiled = compile(component)?;
+    fs::create_dir_all(Path::new(DIRECTORY).join(".."))?;
+    Artefacts::make(Path::new(DIRECTORY))?.store(&compiled.artefact, &compiled.manifest)?;
+    Ok(compiled.manifest.source)
+}
+
+/// Writes a named pipeline of this node.
+///
+/// # Errors
+/// It cannot be written.
+pub fn pipeline(name: &str, text: &str) -> Result<()> {
+    let folder = Path::new(coordinator_core::pipeline::DIRECTORY);
+    fs::create_dir_all(folder)?;
+    Ok(fs::write(folder.join(format!("{name}.toml")), text)?)
 }
 
 /// The component that a core module in text is, of the world in `wit` (a folder).

@@ -96,11 +96,15 @@ pub fn tell(story: impl FnOnce(&Lab) -> Result<()> + Send + 'static) -> Result<(
 fn isolate() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    for place in ["/run", "/var/log", "/var/lib/cni"] {
-        if fs::metadata(place).is_ok() {
-            mount(Some("lab"), place, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
-        }
+    for place in ["/run", "/var/log", "/var/lib"] {
+        mount(Some("lab"), place, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
     }
+    // What is written into /etc stays in the lab; what is read is the machine's.
+    for layer in ["/run/lab/etc", "/run/lab/work"] {
+        fs::create_dir_all(layer)?;
+    }
+    let layers = "lowerdir=/etc,upperdir=/run/lab/etc,workdir=/run/lab/work,userxattr";
+    mount(Some("lab"), "/etc", Some("overlay"), MsFlags::empty(), Some(layers))?;
     fs::create_dir_all("/var/log/spidernet")?;
     Ok(())
 }

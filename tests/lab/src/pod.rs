@@ -50,6 +50,8 @@ pub struct Pod {
     pub host: Host,
     /// Its container id.
     pub container: String,
+    /// Its namespace in Kubernetes; empty for none.
+    pub namespace: Mutex<String>,
     addresses: Mutex<Vec<IpAddr>>,
     results: Mutex<BTreeMap<String, Value>>,
 }
@@ -114,7 +116,8 @@ impl Pod {
         let host = Host::create(name)?;
         host.without_duplicate_detection()?;
         let container = format!("{name}-0123456789abcdef");
-        Ok(Self { host, container, addresses: Mutex::default(), results: Mutex::default() })
+        let (namespace, addresses, results) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { host, container, namespace, addresses, results })
     }
 
     /// What the macvlan plugin said of an interface; null when it was not asked.
@@ -262,8 +265,14 @@ impl Pod {
     }
 
     /// The environment in which a runtime executes a plugin.
-    pub fn environment(&self, command: &str, interface: &str) -> [(&'static str, String); 6] {
+    pub fn environment(&self, command: &str, interface: &str) -> [(&'static str, String); 7] {
+        let namespace = self.namespace.lock().unwrap_or_else(PoisonError::into_inner);
+        let args = match namespace.as_str() {
+            "" => String::new(),
+            namespace => format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={}", self.host.name),
+        };
         [
+            ("CNI_ARGS", args),
             ("CNI_COMMAND", command.to_owned()),
             ("CNI_CONTAINERID", self.container.clone()),
             ("CNI_NETNS", self.host.path().display().to_string()),

@@ -263,8 +263,13 @@ impl<'a> Attempt<'a> {
                 mtu: pod.mtu,
             })
         });
-        let has_policy = self.outlook.call.settings.pod_mac_prefix.is_some();
-        let mac = facts.attached_link().and_then(|link| link.mac).filter(|_| has_policy);
+        // Whichever stage asked for it, a repeated ADD included.
+        let is_touched = facts.attached_link().is_some_and(|link| touches(projection, &link.device));
+        let mac = facts.attached_link().and_then(|link| link.mac).filter(|_| is_touched);
         Added { mac, veth, mode: facts.mode(), warnings: projection.warnings().to_vec() }
     }
+}
+
+fn touches(projection: &Projection, device: &Device) -> bool {
+    projection.touched().contains(&Key::Link(device.clone()))
 }

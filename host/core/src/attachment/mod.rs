@@ -77,6 +77,12 @@ pub struct AddCall {
 }
 
 impl AddCall {
+    /// Whether a stage may give the attached interface another hardware address: the kernel then flushes neighbours.
+    fn may_alter_mac(&self) -> bool {
+        let by_guest = || self.pipeline.all_guests().any(|(_, guest)| guest.may("pod.link"));
+        self.settings.pod_mac_prefix.is_some() || by_guest()
+    }
+
     /// The guests that may run.
     fn guests(&self) -> Vec<Arc<Guest>> {
         let facts = Facts { request: self.request.clone(), ..Facts::default() };

@@ -73,7 +73,7 @@ impl Outlook<'_> {
             results: &self.call.addresses,
             host_rule_table: self.call.settings.host_rule_table,
             route_sources: self.own.as_ref().map(|own| own.route_sources.as_slice()).unwrap_or_default(),
-            lists_neighbours: self.call.settings.pod_mac_prefix.is_some(),
+            lists_neighbours: self.call.may_alter_mac(),
             depth,
         };
         Ok(observe(pod, node, &question)?)

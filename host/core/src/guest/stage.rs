@@ -119,6 +119,11 @@ impl Guest {
         &self.name
     }
 
+    /// Whether the pipeline lets it propose changes of this kind, such as `pod.route`.
+    pub fn may(&self, grant: &str) -> bool {
+        self.grants.iter().any(|granted| granted == grant)
+    }
+
     /// Whether it could run now, with these options.
     ///
     /// # Errors
