@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod demo;
 mod dist;
+mod languages;
 mod manifests;
 mod measure;
 mod need;
@@ -42,7 +43,7 @@ const SUBCOMMANDS: [Subcommand; 7] = [
     },
     Subcommand {
         name: "test",
-        arguments: "",
+        arguments: "[--all-languages]",
         summary: "run all tests, as root and as an ordinary user would",
         run: test::run,
     },

@@ -37,7 +37,7 @@ pub struct Target {
 /// The toolchain's targets beside the host's own.
 pub const TARGETS: [Target; 2] = [
     Target { triple: dist::TRIPLE, jobs: &[Job::Dist, Job::Test, Job::Bench], purpose: "the static release binaries" },
-    Target { triple: "wasm32-unknown-unknown", jobs: &[Job::Test], purpose: "the vocabulary, compiled as a guest is" },
+    Target { triple: "wasm32-unknown-unknown", jobs: &[Job::Test, Job::Bench], purpose: "guests" },
 ];
 
 /// How one sees that a package is there.
@@ -103,8 +103,8 @@ pub const PACKAGES: [Package; 12] = [
     Package {
         name: "musl-tools",
         proof: Proof::Program("x86_64-linux-musl-gcc"),
-        jobs: &[Job::Dist],
-        purpose: "the C and assembly in the agent's TLS, for the static binary",
+        jobs: &[Job::Dist, Job::Test, Job::Bench],
+        purpose: "the C in the plugin's sandbox and in the agent's TLS, for static binaries",
     },
     Package {
         name: "python3-pip",
@@ -171,6 +171,18 @@ pub const PACKAGES: [Package; 12] = [
         proof: Proof::Program("runc"),
         jobs: &[Job::Test],
         purpose: "the test with a real runtime",
+    },
+    Package {
+        name: "clang",
+        proof: Proof::Program("clang"),
+        jobs: &[Job::Test],
+        purpose: "the template of a stage in C",
+    },
+    Package {
+        name: "lld",
+        proof: Proof::Program("wasm-ld"),
+        jobs: &[Job::Test],
+        purpose: "the template of a stage in C",
     },
 ];
 

@@ -5,13 +5,13 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use nix::unistd::geteuid;
 
 use crate::{
-    dist,
+    dist, languages,
     need::Job,
-    no_arguments, setup,
+    setup,
     steps::Steps,
     workspace::{self, cargo},
 };
@@ -27,9 +27,16 @@ const PLAN_EVERY_ADD: &str = "COORDINATOR_PLAN_EVERY_ADD";
 
 /// Runs all tests.
 pub fn run(arguments: &[String]) -> Result<()> {
-    no_arguments(arguments)?;
+    let all_languages = match arguments {
+        [] => false,
+        [only] if only == "--all-languages" => true,
+        [other, ..] => bail!("unexpected argument {other}"),
+    };
     let mut steps = Steps::default();
     all(&mut steps)?;
+    if all_languages {
+        languages::all(&mut steps)?;
+    }
     steps.finish()
 }
 

@@ -193,7 +193,9 @@ impl Failure {
             | Self::NoNamespace { .. }
             | Self::Namespace(NamespaceError::Open { .. }) => Exit::NoInput,
             Self::Attachment(AttachmentError::NotAttached { .. }) => Exit::NoInput,
-            Self::Ambiguous { .. } | Self::SeveralPods { .. } | Self::Exists { .. } | Self::StageName { .. } => Exit::Usage,
+            Self::Ambiguous { .. } | Self::SeveralPods { .. } | Self::Exists { .. } | Self::StageName { .. } => {
+                Exit::Usage
+            }
             Self::NoStage { .. } | Self::NoSdk { .. } => Exit::NoInput,
             Self::Stage { .. } | Self::NoComponent { .. } | Self::NoModule { .. } => Exit::No,
             Self::Interface { .. } => Exit::Configuration,

@@ -9,6 +9,7 @@ mod check;
 mod doctor;
 mod exit;
 mod explain;
+mod facts;
 mod failure;
 mod gc;
 mod html;
@@ -55,6 +56,8 @@ enum Command {
     Stage(stage::Command),
     /// Show what an ADD would do, stage by stage; nothing is written
     Plan(plan::Arguments),
+    /// Record what stages see of a live Pod, to replay it anywhere
+    Facts(facts::Arguments),
     /// Say whether attachments are as they were made, and repair them
     Check(check::Arguments),
     /// List the attachments of this node
@@ -89,6 +92,7 @@ impl Command {
             Self::Pipeline(command) => command.run(terminal),
             Self::Stage(command) => command.run(terminal),
             Self::Plan(arguments) => plan::run(arguments, terminal),
+            Self::Facts(arguments) => facts::run(arguments, terminal),
             Self::Check(arguments) => check::run(arguments, terminal),
             Self::List(arguments) => list::run(arguments, terminal),
             Self::Show(arguments) => show::run(arguments, terminal),

@@ -150,8 +150,18 @@ fn live(whom: &Whom, arguments: &Arguments) -> Result<Answer, Failure> {
     })
 }
 
-/// The ADD as a runtime would make it.
 fn call(whom: &Whom, arguments: &Arguments) -> Result<AddCall, Failure> {
+    let pipeline = arguments.pipeline.as_ref().map(|path| Ok::<_, Failure>(Pipeline::try_from(given::sound(path)?)?));
+    call_of(whom, arguments.config.as_deref(), arguments.container.clone(), pipeline.transpose()?)
+}
+
+/// The ADD as a runtime would make it; with a pipeline in place of the one that the settings name.
+pub(crate) fn call_of(
+    whom: &Whom,
+    config: Option<&std::path::Path>,
+    container: Option<ContainerId>,
+    pipeline: Option<Pipeline>,
+) -> Result<AddCall, Failure> {
     let known = match whom.one() {
         Ok(known) => Some(known),
         // A namespace of which nothing is recorded yet: the caller says the rest.
@@ -159,12 +169,12 @@ fn call(whom: &Whom, arguments: &Arguments) -> Result<AddCall, Failure> {
         Err(failure) => return Err(failure),
     };
     let remembered = known.as_ref().and_then(|known| known.remembered.as_ref());
-    let fields = match (&arguments.config, remembered) {
+    let fields = match (config, remembered) {
         (Some(path), _) => subject::read_configuration(path)?,
         (None, Some(remembered)) => remembered.configuration.clone(),
         (None, None) => bare(known.as_ref()),
     };
-    let container = arguments.container.clone().or_else(|| known.as_ref().map(|known| known.container.clone()));
+    let container = container.or_else(|| known.as_ref().map(|known| known.container.clone()));
     let interface = whom.interface.clone().or_else(|| known.as_ref().map(|known| known.interface.clone()));
     let interface = interface.unwrap_or_else(InterfaceName::first);
     let mut request = subject::request(container.unwrap_or_else(ContainerId::unknown), interface, &fields);
@@ -175,10 +185,7 @@ fn call(whom: &Whom, arguments: &Arguments) -> Result<AddCall, Failure> {
         Some(known) if !whom.whom.starts_with('/') => subject::namespace(known)?,
         _ => Namespace::open(std::path::Path::new(&whom.whom))?,
     };
-    let choice = match &arguments.pipeline {
-        Some(path) => Choice::Given(Pipeline::try_from(given::sound(path)?)?),
-        None => Choice::Settings,
-    };
+    let choice = pipeline.map_or(Choice::Settings, Choice::Given);
     let effective = effective(&fields, &request, choice)?;
     let addresses = subject::addresses(&fields, &request.interface);
     let places = whom.places.of_attachments();

@@ -25,11 +25,7 @@ pub fn component(package: &str, features: &[&str]) -> Result<Vec<u8>> {
     // The module's file has the same name whatever the features are.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let target = root().join("target/guests");
-    let folder = match features {
-        [] => target.join("plain"),
-        features => target.join(features.join("-")),
-    };
+    let folder = root().join("target/guests");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root()).args(["build", "--quiet", "--offline", "--package", package, "--profile", "guest"]);
     cargo.args(["--target", "wasm32-unknown-unknown", "--features", &features.join(",")]);

@@ -3,6 +3,7 @@
 
 mod crowd;
 mod foreign;
+mod guests;
 mod interfaces;
 mod seat;
 mod underlay;
@@ -80,11 +81,12 @@ pub fn compete(contenders: &mut [Contender<'_>], runs: usize) -> Result<Vec<(Str
 }
 
 /// The benchmarks, by the names under which they are asked for.
-const BENCHMARKS: [(&str, Measure); 4] = [
+const BENCHMARKS: [(&str, Measure); 5] = [
     ("underlay", underlay::measure),
     ("interfaces", interfaces::measure),
     ("foreign", foreign::measure),
     ("crowd", crowd::measure),
+    ("guests", guests::measure),
 ];
 
 type Measure = fn(&Lab, &Programs, usize) -> Result<()>;
@@ -95,6 +97,9 @@ pub fn run(arguments: &[String]) -> Result<()> {
     setup::provide(Job::Bench)?;
     let plugin = dist::build(&dist::PLUGIN)?;
     let floor = dist::build(&dist::FLOOR)?;
+    if names.iter().any(|name| name == "guests") {
+        guests::provide()?;
+    }
     let mut inside = workspace::inside_namespaces(INSIDE)?;
     workspace::run(inside.arg(runs.to_string()).arg(plugin).arg(floor).args(names))
 }

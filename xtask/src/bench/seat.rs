@@ -27,7 +27,7 @@ pub(super) fn contender<'w>(
 
 /// A Pod's macvlan interface, for one contender.
 pub(super) struct Seat {
-    pod: Rc<Pod>,
+    pub(super) pod: Rc<Pod>,
     interface: &'static str,
     network: Network,
     result: Value,

@@ -68,10 +68,19 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
         Language::Javascript => JAVASCRIPT,
         Language::Python => PYTHON,
     };
+    // What an interpreter needs before it comes to the stage.
+    let limits = match arguments.language {
+        Language::Rust | Language::C => r#"{ time = "20ms", memory = "16MiB" }"#,
+        Language::Javascript => r#"{ time = "100ms", memory = "32MiB" }"#,
+        Language::Python => r#"{ time = "500ms", memory = "128MiB" }"#,
+    };
     let wit: &[File] = if arguments.language == Language::Rust { &[] } else { &WIT };
     for (path, text) in files.iter().chain(PIPELINE).chain(wit) {
-        let text =
-            text.replace("{{name}}", &name).replace("{{module}}", &name.replace('-', "_")).replace("{{sdk}}", &sdk);
+        let text = text
+            .replace("{{name}}", &name)
+            .replace("{{module}}", &name.replace('-', "_"))
+            .replace("{{sdk}}", &sdk)
+            .replace("{{limits}}", limits);
         write(&folder.join(path), &text)?;
     }
     let first = match arguments.language {
