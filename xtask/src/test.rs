@@ -22,9 +22,6 @@ const NEEDS_ROOT: &str = "podman";
 /// Tells the tests where the plugin is.
 pub const PLUGIN: &str = "COORDINATOR_BIN";
 
-/// Has the lab plan every ADD first, and compare what is then done: once is enough, and the second run has it.
-const PLAN_EVERY_ADD: &str = "COORDINATOR_PLAN_EVERY_ADD";
-
 /// Runs all tests.
 pub fn run(arguments: &[String]) -> Result<()> {
     let all_languages = match arguments {
@@ -61,7 +58,7 @@ pub fn all(steps: &mut Steps) -> Result<()> {
     } else {
         steps.leave_out("tests as root", "this is an ordinary user; run the same command as root");
     }
-    steps.run_tests("tests as a user", in_user_namespace(&cargo()).env(PLUGIN, &plugin).env(PLAN_EVERY_ADD, "1"));
+    steps.run_tests("tests as a user", in_user_namespace(&cargo()).env(PLUGIN, &plugin));
     Ok(())
 }
 
