@@ -80,14 +80,22 @@ fn only_the_kernel_room_speaks_to_the_kernel() {
 }
 
 #[test]
-fn unsafe_code_stands_in_one_room_only() {
+fn unsafe_code_stands_in_two_places_only() {
     let allowing = |folder: &str| {
         let found = sources(&root().join(folder)).into_iter();
-        let allows = |text: &str| text.lines().any(|line| line.trim_start().starts_with("#![allow(unsafe_code"));
+        let allows = |text: &str| {
+            text.lines().any(|line| line.trim_start().starts_with('#') && line.contains("allow(unsafe_code"))
+        };
         found.filter(|(_, text)| allows(text)).map(|(path, _)| path.display().to_string()).collect::<Vec<_>>()
     };
-    let found: Vec<String> = ["sdk/src", "stages/src", "host", "agent/src"].into_iter().flat_map(allowing).collect();
-    assert!(found.len() == 1 && found[0].ends_with("stages/src/kernel/packet/mod.rs"), "{found:?}");
+    let mut found: Vec<String> =
+        ["sdk/src", "stages/src", "host", "agent/src"].into_iter().flat_map(allowing).collect();
+    // What a component exports is unsafe by nature: it is generated, and only for wasm32.
+    found.retain(|path| !path.ends_with("sdk/src/guest/mod.rs"));
+    found.sort();
+    let places = ["host/core/src/guest/artefact.rs", "stages/src/kernel/packet/mod.rs"];
+    let is_there = found.iter().zip(places).all(|(path, place)| path.ends_with(place));
+    assert!(found.len() == places.len() && is_there, "{found:?}");
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Wheel {
 }
 
 /// The programs that the lab, its stand-ins and the references are made of.
-pub const PACKAGES: [Package; 12] = [
+pub const PACKAGES: [Package; 14] = [
     Package {
         name: "musl-tools",
         proof: Proof::Program("x86_64-linux-musl-gcc"),

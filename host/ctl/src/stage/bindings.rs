@@ -12,8 +12,7 @@ pub(crate) fn write(wit: &Path, into: &Path) -> Result<(), Failure> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(wit).map_err(|error| failed(format!("{error:#}")))?;
     let world = resolve.select_world(&[package], Some("stage")).map_err(|error| failed(format!("{error:#}")))?;
-    let mut options = wit_bindgen_c::Opts::default();
-    options.rename_world = Some("bindings".to_owned());
+    let options = wit_bindgen_c::Opts { rename_world: Some("bindings".to_owned()), ..Default::default() };
     let mut files = Files::default();
     options.build().generate(&mut resolve, world, &mut files).map_err(|error| failed(format!("{error:#}")))?;
     let written = |source| Failure::Write { path: into.to_owned(), source };

@@ -71,7 +71,7 @@ impl Stage for Hostile {
             Deed::Recursion => drop(black_box(deeper(black_box(1)))),
             Deed::Panic => panic!("the rails are\nnot where they were"),
             Deed::TwoMillionChanges => {
-                decision.proposals = (0..2_000_000).map(|id| remove(id)).collect();
+                decision.proposals = (0..2_000_000).map(remove).collect();
             }
             Deed::ManyChanges => decision.proposals = (0..1001).map(|_| remove(0)).collect(),
             Deed::LongReason => decision.push(Change::RemoveRoute(0), "x".repeat(4 << 20)),
