@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn arguments_are_read_strictly() {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(read(&[]).unwrap(), (RUNS, words("underlay interfaces foreign crowd")));
+        assert_eq!(read(&[]).unwrap(), (RUNS, words("underlay interfaces foreign crowd guests")));
         assert_eq!(read(&words("crowd --runs 5")).unwrap(), (5, words("crowd")));
         for wrong in ["--runs 0", "--runs x", "--runs", "5", "crowds"] {
             assert!(read(&words(wrong)).is_err(), "{wrong}");
