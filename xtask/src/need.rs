@@ -99,7 +99,7 @@ impl Wheel {
 }
 
 /// The programs that the lab, its stand-ins and the references are made of.
-pub const PACKAGES: [Package; 14] = [
+pub const PACKAGES: [Package; 12] = [
     Package {
         name: "musl-tools",
         proof: Proof::Program("x86_64-linux-musl-gcc"),
@@ -129,18 +129,6 @@ pub const PACKAGES: [Package; 14] = [
         proof: Proof::Program("iptables"),
         jobs: &[Job::Test],
         purpose: "what a runtime's own plugins call",
-    },
-    Package {
-        name: "conntrack",
-        proof: Proof::Program("conntrack"),
-        jobs: &[Job::Test],
-        purpose: "a second view of the reply mark",
-    },
-    Package {
-        name: "tcpdump",
-        proof: Proof::Program("tcpdump"),
-        jobs: &[Job::Test],
-        purpose: "a second view of what was on the wire",
     },
     Package {
         name: "strace",
