@@ -37,8 +37,8 @@ pub(super) fn create(
     };
     node.names.insert(index, &pair.node);
     pod.sockets.route.names.insert(peer, &pair.pod);
-    accepted(node.netlink.transact(&[link::claim(index, alias)])?.pop())?;
-    accepted(pod.sockets.route.netlink.transact(&[link::claim(peer, alias)])?.pop())
+    all_accepted(node.netlink.transact(&link::claim(index, alias))?)?;
+    all_accepted(pod.sockets.route.netlink.transact(&link::claim(peer, alias))?)
 }
 
 /// Deletes a link whose ifalias is the recorded one, or that was made but not yet given it.
@@ -66,6 +66,10 @@ pub(super) fn delete(
         return Err(Cause::NotOurs(found.alias));
     }
     accepted(socket.netlink.transact(&[link::delete(found.index)])?.pop())
+}
+
+fn all_accepted(answers: Vec<Answer>) -> Result<(), Cause> {
+    answers.into_iter().try_for_each(|answer| accepted(Some(answer)))
 }
 
 fn accepted(answer: Option<Answer>) -> Result<(), Cause> {

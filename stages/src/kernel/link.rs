@@ -238,15 +238,17 @@ pub fn set(index: u32, edit: &LinkEdit) -> Request {
     Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 }
 }
 
-/// Gives a link an ifalias and raises it.
+/// Gives a link an ifalias, then raises it.
 ///
-/// A veth's end cannot be raised while the pair is made: the kernel answers ENOTCONN.
-pub fn claim(index: u32, alias: &str) -> Request {
-    let mut message = addressed(index);
-    message.header.change_mask = LinkFlags::Up;
-    message.header.flags = LinkFlags::Up;
-    message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
-    Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 }
+/// A veth's end cannot be raised while the pair is made: the kernel answers ENOTCONN. Two requests, because a
+/// link that is up and gets an ifalias without a carrier makes the kernel look at every IPv6 route it has.
+pub fn claim(index: u32, alias: &str) -> [Request; 2] {
+    let mut named = addressed(index);
+    named.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
+    let mut raised = addressed(index);
+    raised.header.change_mask = LinkFlags::Up;
+    raised.header.flags = LinkFlags::Up;
+    [named, raised].map(|message| Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 })
 }
 
 /// Deletes a link.

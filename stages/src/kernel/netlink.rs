@@ -1,8 +1,9 @@
 //! A route netlink socket with the manners that the kernel's default lacks.
 //!
 //! Strict checking is on, errors carry the kernel's extended text, interrupted dumps are repeated,
-//! and writes are pipelined: all requests go out in one datagram, and each acknowledgement is
-//! matched by its sequence number. The socket belongs to the namespace in which it was opened.
+//! and writes are pipelined: all requests go out in one datagram, of which only the last asks for an
+//! acknowledgement. The kernel works in order and reports every refusal unasked, matched by its sequence
+//! number. The socket belongs to the namespace in which it was opened.
 //!
 //! It is synchronous: the kernel does all the work of a request inside the `send` call, so there is
 //! never anything to wait for. What is said is a type parameter: route messages here, netfilter's in
@@ -111,10 +112,9 @@ pub struct Request<M = RouteNetlinkMessage> {
 /// The kernel's answer to one request: the objects it showed, or its refusal.
 pub type Answer<M = RouteNetlinkMessage> = Result<Vec<M>, KernelError>;
 
-/// A request whose acknowledgement is still out.
-struct Pending<M> {
-    objects: Vec<M>,
-    end: Option<Result<(), KernelError>>,
+/// Where the acknowledgement that ends a conversation stands: only the last request asks for it.
+fn acknowledged(at: usize, count: usize) -> u16 {
+    if at + 1 == count { NLM_F_ACK } else { 0 }
 }
 
 /// A netlink socket of the namespace in which it was opened.
@@ -193,7 +193,8 @@ impl<M: Messages> Netlink<M> {
     pub fn transact(&mut self, requests: &[Request<M>]) -> Result<Vec<Answer<M>>, NetlinkError> {
         let mut answers = Vec::with_capacity(requests.len());
         for batch in requests.chunks(BATCH) {
-            let first = self.send(batch.iter().map(|request| (&request.message, NLM_F_ACK | request.flags)))?;
+            let flags = |at, request: &Request<M>| request.flags | acknowledged(at, batch.len());
+            let first = self.send(batch.iter().enumerate().map(|(at, it)| (&it.message, flags(at, it))))?;
             answers.extend(self.answers(first, batch.len(), |_| false)?);
         }
         Ok(answers)
@@ -209,7 +210,8 @@ impl<M: Messages> Netlink<M> {
         requests: &[Request<M>],
         end: &M,
     ) -> Result<Result<(), KernelError>, NetlinkError> {
-        let inner = requests.iter().map(|request| (&request.message, NLM_F_ACK | request.flags));
+        let flags = |at, request: &Request<M>| request.flags | acknowledged(at, requests.len());
+        let inner = requests.iter().enumerate().map(|(at, it)| (&it.message, flags(at, it)));
         let begun = self.send(std::iter::once((begin, 0)).chain(inner).chain(std::iter::once((end, 0))))?;
         // The frame is not acknowledged; when the kernel refuses it, nothing in it is answered.
         let frame = |sequence: u32| sequence == begun;
@@ -217,7 +219,7 @@ impl<M: Messages> Netlink<M> {
         Ok(answers.into_iter().collect::<Result<Vec<_>, _>>().map(drop))
     }
 
-    /// Receives until each of `count` requests from `first` on has ended. A refusal of a message that
+    /// Receives until the last of `count` requests from `first` on has ended. A refusal of a message that
     /// `is_frame` knows ends all of them.
     fn answers(
         &mut self,
@@ -225,32 +227,37 @@ impl<M: Messages> Netlink<M> {
         count: usize,
         is_frame: impl Fn(u32) -> bool,
     ) -> Result<Vec<Answer<M>>, NetlinkError> {
-        let mut pending: Vec<Pending<M>> = (0..count).map(|_| Pending { objects: Vec::new(), end: None }).collect();
-        let mut open = count;
-        while open > 0 {
+        let mut answers: Vec<Answer<M>> = (0..count).map(|_| Ok(Vec::new())).collect();
+        let mut is_open = count > 0;
+        while is_open {
             self.receive(|header, payload| {
                 if is_frame(header.sequence_number) {
                     if let Some(error) = error_of(header, payload) {
-                        pending.iter_mut().for_each(|it| it.end = Some(Err(error.clone())));
-                        open = 0;
+                        answers.iter_mut().for_each(|answer| *answer = Err(error.clone()));
+                        is_open = false;
                     }
                     return Ok(());
                 }
                 let at = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
-                let Some(Pending { objects, end }) = pending.get_mut(at) else { return Ok(()) };
+                let Some(answer) = answers.get_mut(at) else { return Ok(()) };
                 match header.message_type {
                     NLMSG_NOOP => {}
-                    NLMSG_ERROR | NLMSG_DONE if end.is_none() => {
-                        *end = Some(error_of(header, payload).map_or(Ok(()), Err));
-                        open = open.saturating_sub(1);
+                    NLMSG_ERROR | NLMSG_DONE => {
+                        is_open &= at + 1 != count;
+                        if let Some(error) = error_of(header, payload) {
+                            *answer = Err(error);
+                        }
                     }
-                    NLMSG_ERROR | NLMSG_DONE => {}
-                    _ => objects.push(decode(header, payload)?),
+                    _ => {
+                        if let Ok(objects) = answer {
+                            objects.push(decode(header, payload)?);
+                        }
+                    }
                 }
                 Ok(())
             })?;
         }
-        Ok(pending.into_iter().map(|it| it.end.unwrap_or(Ok(())).map(|()| it.objects)).collect())
+        Ok(answers)
     }
 
     /// Asks for one object; a refusal is a value, since "there is none" is often the answer.

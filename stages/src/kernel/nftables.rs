@@ -18,13 +18,14 @@ use netlink_packet_netfilter::{
     },
     none::ControlMessage,
 };
-use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
+use shown::Message;
 
-use super::netlink::{KernelError, Messages, Netlink, NetlinkError, Request};
+use super::netlink::{KernelError, Netlink, NetlinkError, Request};
 
 mod census;
 mod expression;
+mod shown;
 
 /// The table; nobody else's objects live in it.
 pub const TABLE: &str = "coordinator";
@@ -38,6 +39,13 @@ const RULES: usize = 3;
 const NF_ACCEPT: u32 = 1;
 /// `res_id` of a transaction's frame: the subsystem it is for.
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
+/// A rule that is shown, and its attributes (nf_tables.h).
+const NFT_MSG_NEWRULE: u8 = 6;
+const NFTA_RULE_TABLE: u16 = 1;
+const NFTA_RULE_CHAIN: u16 = 2;
+const NFTA_RULE_HANDLE: u16 = 3;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_USERDATA: u16 = 7;
 /// Type of a comment in a rule's user data (libnftnl `NFTNL_UDATA_RULE_COMMENT`).
 const UDATA_COMMENT: u8 = 0;
 
@@ -52,14 +60,10 @@ pub enum NftError {
     Kernel(#[from] KernelError),
 }
 
-impl Messages for NetfilterMessage {
-    const PROTOCOL: isize = NETLINK_NETFILTER;
-}
-
 /// nftables of the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Nftables {
-    netlink: Netlink<NetfilterMessage>,
+    netlink: Netlink<Message>,
 }
 
 /// A rule in our table as the kernel has it.
@@ -68,7 +72,8 @@ struct Present {
     handle: u64,
     /// Device and bit, when it is commented as one of ours.
     mark: Option<(String, u8)>,
-    expressions: expression::List,
+    /// As the kernel shows them.
+    expressions: Vec<u8>,
 }
 
 impl Present {
@@ -79,11 +84,11 @@ impl Present {
     /// True when it says what its comment promises.
     fn is_right(&self) -> bool {
         let Some((device, bit)) = &self.mark else { return false };
-        marking_rules(device, *bit).iter().any(|wanted| self.says(wanted))
+        shown_rules(device, *bit).iter().any(|wanted| self.says(wanted))
     }
 
-    fn says(&self, (chain, wanted): &(&str, expression::List)) -> bool {
-        self.chain == *chain && expression::say_the_same(&self.expressions, wanted)
+    fn says(&self, (chain, wanted): &(&str, Vec<u8>)) -> bool {
+        self.chain == *chain && shown::say_the_same(&self.expressions, wanted)
     }
 }
 
@@ -110,7 +115,7 @@ impl Nftables {
         marks.sort_unstable();
         marks.dedup();
         marks.retain(|(device, bit)| {
-            let wanted = marking_rules(device, *bit);
+            let wanted = shown_rules(device, *bit);
             wanted.iter().all(|wanted| rules.iter().any(|rule| rule.is_of(device) && rule.says(wanted)))
         });
         Ok(marks)
@@ -173,13 +178,14 @@ impl Nftables {
         if !rules.iter().all(Present::is_right) {
             return Ok(false);
         }
-        let is_ours = |message: &NetfilterMessage| table_of(message).is_some_and(|name| name == TABLE);
+        let is_ours = |message: &&NetfilterMessage| table_of(message).is_some_and(|name| name == TABLE);
         let attributes = vec![ChainAttribute::Table(TABLE.to_owned())];
         let chains =
             self.netlink.dump("nftables chains", inet(NfTablesMessage::GetChain(ChainMessage { attributes })))?;
-        let mut chains = chains.iter().filter(|message| is_ours(message));
+        let chains: Vec<NetfilterMessage> = chains.iter().filter_map(Message::read).collect();
         let table = self.netlink.get(inet(NfTablesMessage::GetTable(table_message())))?;
-        Ok(chains.all(is_right_chain) && table.is_ok_and(|shown| shown.iter().all(is_awake)))
+        let is_awake = table.is_ok_and(|shown| shown.iter().filter_map(Message::read).all(|table| is_awake(&table)));
+        Ok(is_awake && chains.iter().filter(is_ours).all(is_right_chain))
     }
 
     /// The rules in our table; none when there is no table, or nftables was never used.
@@ -190,15 +196,16 @@ impl Nftables {
             Err(NetlinkError::Refused { source, .. }) if source.errno == Errno::ENOENT => Vec::new(),
             shown => shown?,
         };
-        Ok(shown.into_iter().filter_map(present_of).collect())
+        Ok(shown.iter().filter_map(present_of).collect())
     }
 
-    fn commit(&mut self, requests: &[Request<NetfilterMessage>]) -> Result<(), NftError> {
+    fn commit(&mut self, requests: &[Request<Message>]) -> Result<(), NftError> {
         if requests.is_empty() {
             return Ok(());
         }
         let frame = |message| {
-            NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFNL_SUBSYS_NFTABLES), message)
+            let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFNL_SUBSYS_NFTABLES);
+            Message::Said(NetfilterMessage::new(header, message))
         };
         let (begin, end) = (frame(ControlMessage::BatchBegin), frame(ControlMessage::BatchEnd));
         Ok(self.netlink.transact_atomically(&begin, requests, &end)??)
@@ -212,11 +219,16 @@ fn marking_rules(device: &str, bit: u8) -> [(&'static str, expression::List); RU
     [(PREROUTING, remember.concat()), (PREROUTING, mark()), (OUTPUT, mark())]
 }
 
-fn inet(message: NfTablesMessage) -> NetfilterMessage {
-    NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0), message)
+/// The same as the kernel shows it.
+fn shown_rules(device: &str, bit: u8) -> [(&'static str, Vec<u8>); RULES] {
+    marking_rules(device, bit).map(|(chain, list)| (chain, shown::encoded(&list)))
 }
 
-fn creation(message: NfTablesMessage) -> Request<NetfilterMessage> {
+fn inet(message: NfTablesMessage) -> Message {
+    Message::Said(NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0), message))
+}
+
+fn creation(message: NfTablesMessage) -> Request<Message> {
     Request { message: inet(message), flags: NLM_F_CREATE }
 }
 
@@ -229,7 +241,7 @@ fn table() -> NfTablesMessage {
 }
 
 /// A base chain. The output chain has the type `route`: a new mark has the packet routed again.
-fn chain_request(name: &'static str) -> Request<NetfilterMessage> {
+fn chain_request(name: &'static str) -> Request<Message> {
     creation(NfTablesMessage::NewChain(ChainMessage { attributes: chain_attributes(name) }))
 }
 
@@ -246,7 +258,7 @@ fn chain_attributes(name: &'static str) -> Vec<ChainAttribute> {
     ]
 }
 
-fn removal(rule: &Present) -> Request<NetfilterMessage> {
+fn removal(rule: &Present) -> Request<Message> {
     let attributes = vec![
         RuleAttribute::Table(TABLE.to_owned()),
         RuleAttribute::Chain(rule.chain.clone()),
@@ -262,17 +274,16 @@ fn comment(device: &str, bit: u8) -> Vec<u8> {
     [&[UDATA_COMMENT, length], text.as_bytes(), &[0]].concat()
 }
 
-fn present_of(message: NetfilterMessage) -> Option<Present> {
-    let NetfilterMessageInner::NfTables(NfTablesMessage::NewRule(rule)) = message.inner else { return None };
-    let (mut chain, mut number, mut mark) = (None, None, None);
-    let (mut table, mut expressions) = (None, Vec::new());
-    for attribute in rule.attributes {
-        match attribute {
-            RuleAttribute::Table(name) => table = Some(name),
-            RuleAttribute::Chain(name) => chain = Some(name),
-            RuleAttribute::Handle(handle) => number = Some(handle),
-            RuleAttribute::UserData(data) => mark = commented(&data),
-            RuleAttribute::Expressions(list) => expressions = list,
+fn present_of(message: &Message) -> Option<Present> {
+    let (mut table, mut chain, mut number, mut mark) = (None, None, None, None);
+    let mut expressions = Vec::new();
+    for (kind, value) in message.attributes(NFT_MSG_NEWRULE) {
+        match kind {
+            NFTA_RULE_TABLE => table = shown::text(value),
+            NFTA_RULE_CHAIN => chain = shown::text(value),
+            NFTA_RULE_HANDLE => number = value.try_into().ok().map(u64::from_be_bytes),
+            NFTA_RULE_USERDATA => mark = commented(value),
+            NFTA_RULE_EXPRESSIONS => expressions = value.to_vec(),
             _ => {}
         }
     }

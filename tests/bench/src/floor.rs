@@ -4,8 +4,9 @@
 //! names and numbers as constants. No configuration, model, decision, record, lock or log, and no
 //! thread: this process itself enters the Pod's namespace. Nothing can be faster that says the same.
 //!
-//! `floor add|del NETNS v4|v6|dual [NUMBER]`, where NUMBER (2 to 250, else 20) tells Pods apart, or `floor nothing`
-//! to see what a process costs that does nothing
+//! `floor add|del NETNS v4|v6|dual [NUMBER [beside]]`, where NUMBER (2 to 250, else 20) tells Pods apart and
+//! `beside` says that the node's rules are another Pod's too, so that DEL leaves them; or `floor nothing` to see
+//! what a process costs that does nothing
 
 #[path = "floor/world.rs"]
 mod world;
@@ -54,12 +55,14 @@ fn run() -> Result<()> {
     if arguments == ["nothing"] {
         return Ok(());
     }
-    let (command, namespace, families, number) = match arguments.as_slice() {
-        [command, namespace, families] => (command, namespace, families, 20),
-        [command, namespace, families, number] => (command, namespace, families, number.parse()?),
-        _ => bail!("floor add|del NETNS v4|v6|dual [NUMBER]"),
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (command, namespace, families, number, shares_rules) = match *arguments.as_slice() {
+        [command, namespace, families] => (command, namespace, families, 20, false),
+        [command, namespace, families, number] => (command, namespace, families, number.parse()?, false),
+        [command, namespace, families, number, "beside"] => (command, namespace, families, number.parse()?, true),
+        _ => bail!("floor add|del NETNS v4|v6|dual [NUMBER [beside]]"),
     };
-    let families: &[Family] = match families.as_str() {
+    let families: &[Family] = match families {
         "v4" => &[Family::Ipv4],
         "v6" => &[Family::Ipv6],
         "dual" => &Family::ALL,
@@ -68,9 +71,9 @@ fn run() -> Result<()> {
     let open = |path: &str| File::open(path).with_context(|| format!("cannot open {path}"));
     let places = Places { pod: open(namespace)?, node: open("/proc/self/ns/net")? };
     let world = World::new(families, number);
-    match command.as_str() {
+    match command {
         "add" => add(&places, &world),
-        "del" => del(&places, &world),
+        "del" => del(&places, &world, shares_rules),
         other => bail!("{other} is neither add nor del"),
     }
 }
@@ -101,8 +104,8 @@ fn add(places: &Places, world: &World) -> Result<()> {
     let end = answers.pop().context("no answer")??.into_iter().find_map(link::parse).context("no veth")?;
     answers.pop().context("no answer")??;
     let (node_end, pod_end) = (end.index, end.lower.context("no peer")?);
-    send(&mut node, &[link::claim(node_end, ALIAS)])?;
-    send(&mut pod, &[link::claim(pod_end, ALIAS)])?;
+    send(&mut node, &link::claim(node_end, ALIAS))?;
+    send(&mut pod, &link::claim(pod_end, ALIAS))?;
 
     places.in_pod(|| {
         fs::write("/proc/sys/net/ipv4/conf/all/src_valid_mark", "1")?;
@@ -191,11 +194,13 @@ fn observe_node(node: &mut Netlink, world: &World) -> Result<()> {
     Ok(())
 }
 
-fn del(places: &Places, world: &World) -> Result<()> {
+fn del(places: &Places, world: &World, shares_rules: bool) -> Result<()> {
     let (mut pod, mut nftables) = places.in_pod(|| Ok((Netlink::open()?, Nftables::open()?)))?;
     let mut node: Netlink = Netlink::open()?;
-    // Another Pod may have removed the rules.
-    node.transact(&world.node_rules().iter().map(rule::remove).collect::<Vec<_>>())?;
+    if !shares_rules {
+        // Another Pod may have removed the rules.
+        node.transact(&world.node_rules().iter().map(rule::remove).collect::<Vec<_>>())?;
+    }
     send(&mut pod, &world.pod_rules().iter().map(rule::remove).collect::<Vec<_>>())?;
     nftables.unmark_replies(POD_VETH)?;
     let end = link::by_name(&mut node, &world.node_veth)?.context("no veth")?;

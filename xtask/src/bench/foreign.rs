@@ -1,4 +1,5 @@
-//! ADD on nodes that hold many routes and neighbours of others.
+//! ADD on nodes that hold many routes and neighbours of others, beside a Pod that is attached already: the first
+//! Pod's ADD makes the node's two rules, and the kernel looks at every IPv6 route when a rule is added.
 
 use std::fmt::Write as _;
 
@@ -20,7 +21,10 @@ pub(super) fn measure(lab: &Lab, programs: &Programs, runs: usize) -> Result<()>
     let [floor, plugin] =
         ["floor", "plugin"].map(|name| Seat::take(lab, name, "eth0", lab.underlay(20, Families::Dual)));
     let (floor, plugin) = (floor?, plugin?);
-    let [floor_add, floor_del] = ["add", "del"].map(|command| floor.floor(programs, command, "dual", 20));
+    let other = Seat::take(lab, "other", "eth0", lab.underlay(21, Families::Dual))?;
+    other.program(&programs.plugin, "ADD", "coordinator", &settings).measure()?;
+    let [floor_add, floor_del] =
+        ["add", "del"].map(|command| floor.floor(programs, command, "dual", 20).argument("beside"));
     let [add, del] = ["ADD", "DEL"].map(|command| plugin.program(&programs.plugin, command, "coordinator", &settings));
     let mut there = 0;
     for count in COUNTS {

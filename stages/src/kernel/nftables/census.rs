@@ -9,7 +9,7 @@ use netlink_packet_netfilter::{
 };
 use nix::errno::Errno;
 
-use super::{NetlinkError, NftError, Nftables};
+use super::{Message, NetlinkError, NftError, Nftables};
 
 /// The state `invalid` as a bit (`NF_CT_STATE_INVALID_BIT`).
 const STATE_INVALID: u32 = 1;
@@ -26,11 +26,11 @@ impl Nftables {
     pub fn chains_that_drop_invalid(&mut self) -> Result<Vec<String>, NftError> {
         let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, 0);
         let message = NfTablesMessage::GetRule(RuleMessage { attributes: Vec::new() });
-        let shown = match self.netlink.dump("nftables rules", NetfilterMessage::new(header, message)) {
+        let shown = match self.netlink.dump("nftables rules", Message::Said(NetfilterMessage::new(header, message))) {
             Err(NetlinkError::Refused { source, .. }) if source.errno == Errno::ENOENT => Vec::new(),
             shown => shown?,
         };
-        let mut chains: Vec<String> = shown.into_iter().filter_map(dropping).collect();
+        let mut chains: Vec<String> = shown.iter().filter_map(Message::read).filter_map(dropping).collect();
         chains.sort_unstable();
         chains.dedup();
         Ok(chains)

@@ -51,36 +51,6 @@ pub(super) fn set_packet_bit(bit: u8) -> List {
     vec![load(MetaKey::Mark), or(bit), store.into()]
 }
 
-/// True when what the kernel shows says what is wanted. It gives attributes in its own order, and defaults beside
-/// them.
-pub(super) fn say_the_same(shown: &List, wanted: &List) -> bool {
-    shown.len() == wanted.len() && shown.iter().zip(wanted).all(|(shown, wanted)| says(shown, wanted))
-}
-
-fn says(shown: &ListAttribute<ExpressionAttribute>, wanted: &ListAttribute<ExpressionAttribute>) -> bool {
-    fn holds<T: PartialEq>(shown: &[T], wanted: &[T]) -> bool {
-        wanted.iter().all(|attribute| shown.contains(attribute))
-    }
-    match (data_of(shown), data_of(wanted)) {
-        (Some(Expressions::Meta(shown)), Some(Expressions::Meta(wanted))) => holds(shown, wanted),
-        (Some(Expressions::Cmp(shown)), Some(Expressions::Cmp(wanted))) => holds(shown, wanted),
-        (Some(Expressions::Bitwise(shown)), Some(Expressions::Bitwise(wanted))) => holds(shown, wanted),
-        (
-            Some(Expressions::Other { expression_type: shown, attributes }),
-            Some(Expressions::Other { expression_type, attributes: wanted }),
-        ) => shown == expression_type && holds(attributes, wanted),
-        _ => false,
-    }
-}
-
-fn data_of(element: &ListAttribute<ExpressionAttribute>) -> Option<&Expressions> {
-    let ListAttribute::Element(attributes) = element else { return None };
-    attributes.iter().find_map(|attribute| match attribute {
-        ExpressionAttribute::Data(data) => Some(data),
-        _ => None,
-    })
-}
-
 fn value_of(bit: u8) -> u32 {
     1_u32.checked_shl(bit.into()).unwrap_or(0)
 }
