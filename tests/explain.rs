@@ -131,9 +131,8 @@ fn every_object_names_its_stage_and_the_setting_that_it_stands_on() {
         }
         let shown = ask(&["show", &pod.container, "--interface", "eth0"])?;
         let objects = shown["objects"].as_array().context("objects")?;
-        let record = fs::read_to_string(format!("/run/coordinator/{}/if-eth0.json", pod.container))?;
-        let record: Value = serde_json::from_str(&record)?;
-        let edits = record["plan"]["edits"].as_array().context("edits")?;
+        let plan = pod.recorded_plan("eth0")?;
+        let edits = plan["edits"].as_array().context("edits")?;
         assert!(edits.iter().all(|planned| planned["edit"]["add-rule"]["side"] == "node"), "{edits:?}");
         let strangers: Vec<_> = objects.iter().filter(|object| object["stage"] == "projection").collect();
         assert!(objects.len() > 20 && strangers.is_empty(), "{strangers:?}");

@@ -3,13 +3,13 @@
 //! Adding, planning, undoing, checking and deleting are all `diff` with other arguments. Each
 //! [`Edit`] holds what it expects to find, so that apply can notice when the kernel moved on.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, Device, Key, KnownRoute, LinkEdit, Mac, Model, Neighbour, PROTOCOL, ReplyMark, Rule, Side, Sysctl,
+    Address, Device, Key, KnownRoute, LinkEdit, Mac, Model, Neighbour, PROTOCOL, ReplyMark, Route, Rule, Side, Sysctl,
     VethPair, model::interface_of,
 };
 
@@ -309,6 +309,11 @@ fn neighbour_edits(
     }
 }
 
+/// What routes say and who made them, which is all that tells whether a route is there.
+fn said(routes: &[KnownRoute]) -> BTreeSet<(&Route, u8)> {
+    routes.iter().map(|known| (&known.route, known.protocol)).collect()
+}
+
 fn route_edits(
     before: &Model,
     after: &Model,
@@ -320,18 +325,21 @@ fn route_edits(
         let mut devices = known.route.next_hops.iter().filter_map(|hop| hop.device.as_deref());
         known.route.to.addr().is_ipv4() && devices.any(|device| is_emptied(known.route.side, device))
     };
-    let is_new = |known: &KnownRoute| is_dropped(known) || !before.routes.iter().any(|now| now.same(known));
+    let (were, are) = (said(&before.routes), said(&after.routes));
+    let is_new = |known: &KnownRoute| is_dropped(known) || !were.contains(&(&known.route, known.protocol));
     // Of several routes with one key the kernel takes the first, and a new one becomes the last: those that
     // are to stand behind a new one are laid anew.
     let is_laid_anew = |known: &KnownRoute| {
+        let key = known.route.key();
         let mut earlier = after.routes.iter().take_while(|other| !other.same(known));
-        known.protocol != PROTOCOL && earlier.any(|other| Key::of_route(other) == Key::of_route(known) && is_new(other))
+        known.protocol != PROTOCOL
+            && earlier.any(|other| other.route.table == key.1 && other.route.key() == key && is_new(other))
     };
     let goes_with_link = |known: &KnownRoute| {
         let mut devices = known.route.next_hops.iter().filter_map(|hop| hop.device.as_deref());
         devices.any(|device| goes_away(known.route.side, device))
     };
-    let is_wanted = |known: &KnownRoute| after.routes.iter().any(|wanted| wanted.same(known) && !is_laid_anew(wanted));
+    let is_wanted = |known: &KnownRoute| are.contains(&(&known.route, known.protocol)) && !is_laid_anew(known);
     let mut gone: Vec<&KnownRoute> =
         before.routes.iter().filter(|known| !is_wanted(known) && !goes_with_link(known)).collect();
     for known in after.routes.iter().filter(|known| is_new(known) || is_laid_anew(known)) {

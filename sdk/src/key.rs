@@ -70,15 +70,34 @@ impl Model {
     /// and those routes and rules that carry our protocol number.
     pub fn own_keys(&self) -> BTreeSet<Key> {
         let mut keys = BTreeSet::new();
-        keys.extend(self.links.iter().map(|link| Key::Link(link.device.clone())));
-        keys.extend(self.addresses.iter().map(|a| Key::Address(a.device.clone(), a.prefix)));
-        keys.extend(self.routes.iter().filter(|known| known.protocol == PROTOCOL).map(Key::of_route));
-        let own = self.rules.iter().filter(|known| known.protocol == PROTOCOL);
-        keys.extend(own.map(|known| Key::Rule(known.rule.clone())));
-        keys.extend(self.neighbours.iter().map(|n| Key::Neighbour(n.device.clone(), n.ip)));
-        keys.extend(self.sysctls.iter().map(|s| Key::Sysctl(s.side, s.key.clone())));
-        keys.extend(self.marks.iter().map(|mark| Key::Mark(mark.device.clone())));
+        self.each_own_key(|key| {
+            keys.insert(key);
+        });
         keys
+    }
+
+    fn each_own_key(&self, see: impl FnMut(Key)) {
+        let links = self.links.iter().map(|link| Key::Link(link.device.clone()));
+        let addresses = self.addresses.iter().map(|it| Key::Address(it.device.clone(), it.prefix));
+        let routes = self.routes.iter().filter(|known| known.protocol == PROTOCOL).map(Key::of_route);
+        let rules = self.rules.iter().filter(|known| known.protocol == PROTOCOL);
+        let rules = rules.map(|known| Key::Rule(known.rule.clone()));
+        let neighbours = self.neighbours.iter().map(|it| Key::Neighbour(it.device.clone(), it.ip));
+        let sysctls = self.sysctls.iter().map(|it| Key::Sysctl(it.side, it.key.clone()));
+        let marks = self.marks.iter().map(|mark| Key::Mark(mark.device.clone()));
+        links.chain(addresses).chain(routes).chain(rules).chain(neighbours).chain(sysctls).chain(marks).for_each(see);
+    }
+
+    /// Those of `keys` that are among [`Model::own_keys`].
+    #[must_use]
+    pub fn own_keys_among(&self, keys: &BTreeSet<Key>) -> BTreeSet<Key> {
+        let mut own = BTreeSet::new();
+        self.each_own_key(|key| {
+            if keys.contains(&key) {
+                own.insert(key);
+            }
+        });
+        own
     }
 
     /// The keys of our objects that serve one link alone: rules for what comes from its addresses, the routes of the
@@ -111,17 +130,13 @@ impl Model {
     /// The objects with these keys and nothing else.
     #[must_use]
     pub fn restricted(&self, keys: &BTreeSet<Key>) -> Self {
-        let mut part = self.clone();
-        part.retain(|key| keys.contains(key));
-        part
+        self.selected(|key| keys.contains(key))
     }
 
     /// The objects with other keys.
     #[must_use]
     pub fn without(&self, keys: &BTreeSet<Key>) -> Self {
-        let mut part = self.clone();
-        part.retain(|key| !keys.contains(key));
-        part
+        self.selected(|key| !keys.contains(key))
     }
 
     /// The objects that `other` does not have just so; links stay.
@@ -231,13 +246,19 @@ impl Model {
         });
     }
 
-    fn retain(&mut self, mut keep: impl FnMut(&Key) -> bool) {
-        self.links.retain(|link| keep(&Key::Link(link.device.clone())));
-        self.addresses.retain(|address| keep(&Key::Address(address.device.clone(), address.prefix)));
-        self.routes.retain(|known| keep(&Key::of_route(known)));
-        self.rules.retain(|known| keep(&Key::Rule(known.rule.clone())));
-        self.neighbours.retain(|entry| keep(&Key::Neighbour(entry.device.clone(), entry.ip)));
-        self.sysctls.retain(|sysctl| keep(&Key::Sysctl(sysctl.side, sysctl.key.clone())));
-        self.marks.retain(|mark| keep(&Key::Mark(mark.device.clone())));
+    /// The objects whose keys are wanted.
+    fn selected(&self, mut is_wanted: impl FnMut(&Key) -> bool) -> Self {
+        fn part<T: Clone>(objects: &[T], mut is_wanted: impl FnMut(&T) -> bool) -> Vec<T> {
+            objects.iter().filter(|object| is_wanted(object)).cloned().collect()
+        }
+        Self {
+            links: part(&self.links, |link| is_wanted(&Key::Link(link.device.clone()))),
+            addresses: part(&self.addresses, |it| is_wanted(&Key::Address(it.device.clone(), it.prefix))),
+            routes: part(&self.routes, |known| is_wanted(&Key::of_route(known))),
+            rules: part(&self.rules, |known| is_wanted(&Key::Rule(known.rule.clone()))),
+            neighbours: part(&self.neighbours, |entry| is_wanted(&Key::Neighbour(entry.device.clone(), entry.ip))),
+            sysctls: part(&self.sysctls, |sysctl| is_wanted(&Key::Sysctl(sysctl.side, sysctl.key.clone()))),
+            marks: part(&self.marks, |mark| is_wanted(&Key::Mark(mark.device.clone()))),
+        }
     }
 }

@@ -72,6 +72,11 @@ pub use settings::{
 };
 pub use stage::{Bound, DynStage, Stage};
 
+/// What says nothing is not written out: records and recorded facts stay small.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// The routing protocol number that marks every route and rule of ours (`rtm_protocol`, `FRA_PROTOCOL`).
 ///
 /// It is not assigned in iproute2's `rt_protos` nor used by a known routing daemon or CNI plugin.

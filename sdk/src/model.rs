@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Address, Device, KnownRoute, KnownRule, Link, LinkEdit, Neighbour, PROTOCOL, ReplyMark, Route, Rule, Side, Sysctl,
+    is_default,
 };
 
 /// Kernel objects of Pod and node, each kind a list in the kernel's order.
@@ -18,18 +19,25 @@ use crate::{
 #[serde(default)]
 pub struct Model {
     /// Links.
+    #[serde(skip_serializing_if = "is_default")]
     pub links: Vec<Link>,
     /// Addresses of links.
+    #[serde(skip_serializing_if = "is_default")]
     pub addresses: Vec<Address>,
     /// Routes, without those of table `local`.
+    #[serde(skip_serializing_if = "is_default")]
     pub routes: Vec<KnownRoute>,
     /// Policy rules.
+    #[serde(skip_serializing_if = "is_default")]
     pub rules: Vec<KnownRule>,
     /// Permanent neighbours.
+    #[serde(skip_serializing_if = "is_default")]
     pub neighbours: Vec<Neighbour>,
     /// Kernel parameters that were read or are set.
+    #[serde(skip_serializing_if = "is_default")]
     pub sysctls: Vec<Sysctl>,
     /// Links whose incoming connections mark their replies.
+    #[serde(skip_serializing_if = "is_default")]
     pub marks: Vec<ReplyMark>,
 }
 
@@ -136,9 +144,11 @@ impl Model {
         let mut missing = route.siblings();
         self.routes.retain(|known| {
             let other = &known.route;
+            if (other.side, other.table) != (route.side, route.table) {
+                return true;
+            }
             let is_own = known.protocol == PROTOCOL && other.key() == key;
-            let is_leftover =
-                route.side == Side::Node && (other.side, other.table, other.to) == (route.side, route.table, route.to);
+            let is_leftover = route.side == Side::Node && other.to == route.to;
             let place = missing.iter().position(|wanted| is_own && wanted == other);
             if let Some(at) = place {
                 missing.remove(at);

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Mac, Mark};
+use crate::{Mac, Mark, is_default};
 
 /// The network namespace in which an object lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -99,16 +99,22 @@ impl fmt::Display for Device {
 #[serde(default)]
 pub struct LinkFlags {
     /// Administratively up.
+    #[serde(skip_serializing_if = "is_default")]
     pub up: bool,
     /// The lower layer is up (`IFF_LOWER_UP`).
+    #[serde(skip_serializing_if = "is_default")]
     pub carrier: bool,
     /// The link has no neighbours to resolve.
+    #[serde(skip_serializing_if = "is_default")]
     pub noarp: bool,
     /// It is the interface that this CNI call is about.
+    #[serde(skip_serializing_if = "is_default")]
     pub attached: bool,
     /// It is the Pod's first interface (`podDefaultCniNic`).
+    #[serde(skip_serializing_if = "is_default")]
     pub first: bool,
     /// It carries our ifalias.
+    #[serde(skip_serializing_if = "is_default")]
     pub ours: bool,
 }
 
@@ -118,36 +124,51 @@ pub struct Link {
     /// Where it is and what it is called.
     pub device: Device,
     /// `macvlan`, `veth`, …; empty for a physical link (`IFLA_INFO_KIND`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub kind: String,
     /// Its hardware address, when that has six octets.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
     /// The address it was born with.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub permanent_mac: Option<Mac>,
     /// Bytes.
     pub mtu: u32,
     /// Smallest MTU the driver allows, bytes.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub min_mtu: u32,
     /// Largest MTU the driver allows, bytes; 0 when it does not say.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub max_mtu: u32,
     /// Packets.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub transmit_queue: u32,
     /// What is known beside this.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub flags: LinkFlags,
     /// The node's name of the other end, when that is on the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
     /// The node's name of the lower device, when that is on the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     /// The kernel driver.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
     /// The PCI address.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pci: Option<String>,
     /// The NUMA node.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub numa: Option<u32>,
     /// The RDMA device.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rdma: Option<String>,
     /// The routing table that belongs to this interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<u32>,
     /// The ifalias.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
 }
 
@@ -181,18 +202,25 @@ impl Link {
 #[serde(default)]
 pub struct AddressFlags {
     /// Duplicate address detection has not ended.
+    #[serde(skip_serializing_if = "is_default")]
     pub tentative: bool,
     /// Duplicate address detection found another owner.
+    #[serde(skip_serializing_if = "is_default")]
     pub dad_failed: bool,
     /// No longer preferred as a source.
+    #[serde(skip_serializing_if = "is_default")]
     pub deprecated: bool,
     /// It has a lifetime.
+    #[serde(skip_serializing_if = "is_default")]
     pub dynamic: bool,
     /// A privacy address.
+    #[serde(skip_serializing_if = "is_default")]
     pub temporary: bool,
     /// It stands in `prevResult`.
+    #[serde(skip_serializing_if = "is_default")]
     pub from_result: bool,
     /// The node's routes to the Pod choose it as their source.
+    #[serde(skip_serializing_if = "is_default")]
     pub route_source: bool,
 }
 
@@ -206,8 +234,10 @@ pub struct Address {
     pub prefix: IpNet,
     /// The gateway that `prevResult` names for it.
     #[schemars(with = "Option<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
     /// What is known beside this.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub flags: AddressFlags,
 }
 

@@ -242,6 +242,7 @@ impl Projection {
                 model.routes.retain(|known| {
                     known.route.side == Side::Pod && self.moved.contains(&known.id)
                         || known.protocol != PROTOCOL
+                        || known.route.table != to.table
                         || Key::of_route(known) != to_key
                 });
                 vec![from, to_key]
@@ -357,7 +358,8 @@ fn known_link(model: &Model, stage: &str, device: &Device) -> Result<(), Project
 /// A route of the Pod that is not ours and that the kernel would take for the same.
 fn foreign_in_the_way<'m>(model: &'m Model, route: &Route) -> Option<&'m Route> {
     let mut routes = model.routes_of(Side::Pod).filter(|known| known.protocol != PROTOCOL);
-    routes.find(|known| known.route.key() == route.key()).map(|known| &known.route)
+    let key = route.key();
+    routes.find(|known| known.route.table == route.table && known.route.key() == key).map(|known| &known.route)
 }
 
 fn known_hops(model: &Model, stage: &str, route: &Route) -> Result<(), ProjectError> {

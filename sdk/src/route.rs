@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Family, Side};
+use crate::{Family, Side, is_default};
 
 /// The number of the routing table `main` (`RT_TABLE_MAIN`).
 pub const TABLE_MAIN: u32 = 254;
@@ -18,13 +18,26 @@ pub const TABLE_LOCAL: u32 = 255;
 pub struct NextHop {
     /// The router, of either family (RFC 5549 routes have an IPv6 one).
     #[schemars(with = "Option<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
     /// The interface, on the route's side.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     /// 1 for a lone one; `rtnh_hops + 1`.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub weight: u16,
     /// The gateway counts as directly reachable.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub onlink: bool,
+}
+
+/// The weight of a lone next hop.
+fn one() -> u16 {
+    1
+}
+
+fn is_one(weight: &u16) -> bool {
+    *weight == one()
 }
 
 /// What a route does with a packet.
@@ -55,17 +68,23 @@ pub struct Route {
     #[schemars(with = "String")]
     pub to: IpNet,
     /// What it does.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub kind: RouteKind,
     /// The priority; absent = the kernel's default (0 for IPv4, 1024 for IPv6).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<u32>,
     /// The preferred source.
     #[schemars(with = "Option<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
     /// Scope `link` instead of `global` (IPv4 only).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub link_scope: bool,
     /// Bytes (`RTAX_MTU`).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// Empty for kinds that send nothing.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub next_hops: Vec<NextHop>,
 }
 
@@ -174,14 +193,19 @@ impl fmt::Display for Route {
 #[serde(default)]
 pub struct RouteFlags {
     /// It has our protocol number.
+    #[serde(skip_serializing_if = "is_default")]
     pub ours: bool,
     /// An earlier stage proposed it; the kernel does not have it yet.
+    #[serde(skip_serializing_if = "is_default")]
     pub planned: bool,
     /// A router advertisement made it.
+    #[serde(skip_serializing_if = "is_default")]
     pub from_router_advertisement: bool,
     /// Its next hops stand in a nexthop object.
+    #[serde(skip_serializing_if = "is_default")]
     pub nexthop_object: bool,
     /// The kernel made it for an address.
+    #[serde(skip_serializing_if = "is_default")]
     pub connected: bool,
 }
 
@@ -195,6 +219,7 @@ pub struct KnownRoute {
     /// Who made it (`rtm_protocol`).
     pub protocol: u8,
     /// What is known beside this.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub flags: RouteFlags,
 }
 
@@ -218,15 +243,20 @@ pub struct Rule {
     pub priority: u32,
     /// Only packets from here; absent = all.
     #[schemars(with = "Option<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sources: Option<IpNet>,
     /// Only packets to here; absent = all.
     #[schemars(with = "Option<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<IpNet>,
     /// Only packets with this mark.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fwmark: Option<Mark>,
     /// Only packets that came in here.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub incoming: Option<String>,
     /// Only packets of sockets bound to this device.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub outgoing: Option<String>,
     /// The table to look up.
     pub table: u32,

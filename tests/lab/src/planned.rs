@@ -35,18 +35,27 @@ impl Pod {
         serde_json::from_str(&text).with_context(|| format!("the tool says {text}"))
     }
 
+    /// What the ADD of an interface did, as its record tells it.
+    ///
+    /// # Errors
+    /// There is no record.
+    pub fn recorded_plan(&self, interface: &str) -> Result<Value> {
+        let record = fs::read_to_string(format!("/run/coordinator/{}/if-{interface}.json", self.container))?;
+        let plan = record.lines().nth(2).context("the record has a third line")?;
+        Ok(serde_json::from_str(plan)?)
+    }
+
     /// Compares a plan with what the ADD then did, change by change; how many there were.
     ///
     /// # Errors
     /// They differ.
     pub fn did(&self, interface: &str, plan: &Value) -> Result<usize> {
-        let record = fs::read_to_string(format!("/run/coordinator/{}/if-{interface}.json", self.container))?;
-        let record: Value = serde_json::from_str(&record)?;
+        let done = self.recorded_plan(interface)?;
         let changes = |edits: &Value| -> Vec<Value> {
             let edits = edits.as_array().into_iter().flatten();
             edits.map(|edit| json!([edit["edit"], edit["stage"], edit["why"]])).collect()
         };
-        let (planned, done) = (changes(&plan["plan"]), changes(&record["plan"]["edits"]));
+        let (planned, done) = (changes(&plan["plan"]), changes(&done["edits"]));
         let only = |these: &[Value], those: &[Value]| -> Vec<String> {
             these.iter().filter(|it| !those.contains(it)).map(ToString::to_string).collect()
         };

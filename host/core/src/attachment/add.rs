@@ -186,7 +186,7 @@ impl<'a> Attempt<'a> {
         let mut before = seen.model.restricted(touched);
         let mut keys = touched.clone();
         for earlier in self.outlook.others.iter().chain(&self.outlook.own) {
-            let claimed: BTreeSet<Key> = earlier.after.own_keys().intersection(touched).cloned().collect();
+            let claimed = earlier.after.own_keys_among(touched);
             before = before.without(&claimed);
             before.extend(earlier.before.restricted(&claimed));
         }

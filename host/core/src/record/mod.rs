@@ -70,8 +70,8 @@ pub struct Record {
     pub state: State,
     /// The Pod's namespace.
     pub namespace: Option<NamespaceIdentity>,
-    /// What the call said.
-    #[serde(default)]
+    /// What the call said: the file's second line.
+    #[serde(skip)]
     pub about: Sealed<About>,
     /// The table of the interface's own, when it has one.
     pub table: Option<u32>,
@@ -84,7 +84,8 @@ pub struct Record {
     pub before: Model,
     /// The objects that were touched, as they are wanted: the attachment's claims.
     pub after: Model,
-    /// What was done, and why.
+    /// What was done, and why: the file's third line.
+    #[serde(skip)]
     pub plan: Sealed<Plan>,
 }
 
@@ -115,6 +116,25 @@ impl Record {
         let object = key.to_string();
         let earlier = || self.about.attributions.iter().find(|it| it.object == object).cloned();
         planned.map(|(stage, why)| Attribution { object: object.clone(), stage, why }).or_else(earlier)
+    }
+
+    /// The record as its file has it: a line with what calls act on, and two for people.
+    fn to_text(&self) -> serde_json::Result<String> {
+        let mut text = serde_json::to_string(self)?;
+        for line in [self.about.text()?, self.plan.text()?] {
+            text.push('\n');
+            text.push_str(&line);
+        }
+        text.push('\n');
+        Ok(text)
+    }
+
+    /// The inverse of [`Record::to_text`]; the lines for people may be missing.
+    fn of_text(text: &str) -> serde_json::Result<Self> {
+        let mut lines = text.split('\n');
+        let record: Self = serde_json::from_str(lines.next().unwrap_or_default())?;
+        let [about, plan] = [lines.next(), lines.next()].map(Option::unwrap_or_default);
+        Ok(Self { about: Sealed::of_text(about), plan: Sealed::of_text(plan), ..record })
     }
 
     /// What is wrong with a record that was read; nothing when it can be acted on.

@@ -1,18 +1,38 @@
 //! Parts of a record that every call carries along and only people ask for.
 //!
 //! They stay text until somebody looks into them, so that a Pod's further interfaces do not pay for the stories of
-//! all the others.
+//! all the others. Each has a line of its own in the record's file: whoever does not want it need not even find its
+//! end.
 
-use std::{ops::Deref, sync::OnceLock};
+use std::{borrow::Cow, ops::Deref, sync::OnceLock};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde::{Serialize, de::DeserializeOwned};
 
 /// A value that is parsed when it is first looked at. Text that is no such value counts as its default.
 #[derive(Debug, Clone, Default)]
 pub struct Sealed<T> {
-    text: Option<Box<RawValue>>,
+    text: Option<String>,
     value: OnceLock<T>,
+}
+
+impl<T> Sealed<T> {
+    /// What this line says.
+    pub(super) fn of_text(text: &str) -> Self {
+        Self { text: Some(text.to_owned()), value: OnceLock::new() }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Default> Sealed<T> {
+    /// The line that says it.
+    ///
+    /// # Errors
+    /// The value has no JSON.
+    pub(super) fn text(&self) -> serde_json::Result<Cow<'_, str>> {
+        match &self.text {
+            Some(text) => Ok(Cow::Borrowed(text)),
+            None => serde_json::to_string(&**self).map(Cow::Owned),
+        }
+    }
 }
 
 impl<T> From<T> for Sealed<T> {
@@ -25,7 +45,7 @@ impl<T: DeserializeOwned + Default> Deref for Sealed<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        let parse = || serde_json::from_str(self.text.as_ref()?.get()).ok();
+        let parse = || serde_json::from_str(self.text.as_ref()?).ok();
         self.value.get_or_init(|| parse().unwrap_or_default())
     }
 }
@@ -38,21 +58,6 @@ impl<T: DeserializeOwned + Default + PartialEq> PartialEq for Sealed<T> {
 
 impl<T: DeserializeOwned + Default + Eq> Eq for Sealed<T> {}
 
-impl<T: Serialize + DeserializeOwned + Default> Serialize for Sealed<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.text {
-            Some(text) => text.serialize(serializer),
-            None => (**self).serialize(serializer),
-        }
-    }
-}
-
-impl<'de, T> Deserialize<'de> for Sealed<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self { text: Some(Box::<RawValue>::deserialize(deserializer)?), value: OnceLock::new() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,12 +65,11 @@ mod tests {
     #[test]
     fn a_value_is_the_same_sealed_and_opened() {
         let value: Sealed<Vec<u8>> = vec![1, 2, 3].into();
-        let text = serde_json::to_string(&value).unwrap();
-        let sealed: Sealed<Vec<u8>> = serde_json::from_str(&text).unwrap();
+        let text = value.text().unwrap();
+        let sealed: Sealed<Vec<u8>> = Sealed::of_text(&text);
         assert!(sealed.value.get().is_none(), "nobody has looked into it");
-        assert_eq!(serde_json::to_string(&sealed).unwrap(), text);
+        assert_eq!(sealed.text().unwrap(), text);
         assert_eq!(sealed, value);
-        let strange: Sealed<Vec<u8>> = serde_json::from_str(r#"{"no": "list"}"#).unwrap();
-        assert!(strange.is_empty());
+        assert!(Sealed::<Vec<u8>>::of_text(r#"{"no": "list"}"#).is_empty());
     }
 }

@@ -180,7 +180,7 @@ impl ContainerLock<'_> {
             interface: record.interface.to_string(),
             reason: error.to_string(),
         };
-        let text = serde_json::to_string(record).map_err(broken)?;
+        let text = record.to_text().map_err(broken)?;
         Ok(self.directory.write(&Entry::of(record, state).file(), &text)?)
     }
 
@@ -270,7 +270,7 @@ fn read(directory: &Directory, container: &ContainerId, entry: &Entry) -> Result
     let Some(text) = directory.read(&entry.file(), LIMIT)? else { return Ok(None) };
     let broken =
         |reason: String| StoreError::Broken { container: container.clone(), interface: interface.to_owned(), reason };
-    let record: Record = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+    let record: Record = Record::of_text(&text).map_err(|error| broken(error.to_string()))?;
     match record.problem(container, interface) {
         Some(reason) => Err(broken(reason)),
         None => Ok(Some(Record { state: entry.state, ..record })),
@@ -359,7 +359,7 @@ mod tests {
             lock.intend(&bad).unwrap();
             assert!(matches!(lock.records(), Err(StoreError::Broken { .. })), "{bad:?}");
         }
-        let other = serde_json::to_string(&record("c2", "eth0")).unwrap();
+        let other = record("c2", "eth0").to_text().unwrap();
         for text in ["{", "", &other] {
             lock.directory.write("intent-eth0.json", text).unwrap();
             assert!(matches!(lock.records(), Err(StoreError::Broken { .. })), "{text:?}");
