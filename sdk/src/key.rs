@@ -70,34 +70,31 @@ impl Model {
     /// and those routes and rules that carry our protocol number.
     pub fn own_keys(&self) -> BTreeSet<Key> {
         let mut keys = BTreeSet::new();
-        self.each_own_key(|key| {
-            keys.insert(key);
-        });
+        keys.extend(self.links.iter().map(|link| Key::Link(link.device.clone())));
+        keys.extend(self.addresses.iter().map(|a| Key::Address(a.device.clone(), a.prefix)));
+        keys.extend(self.routes.iter().filter(|known| known.protocol == PROTOCOL).map(Key::of_route));
+        let own = self.rules.iter().filter(|known| known.protocol == PROTOCOL);
+        keys.extend(own.map(|known| Key::Rule(known.rule.clone())));
+        keys.extend(self.neighbours.iter().map(|n| Key::Neighbour(n.device.clone(), n.ip)));
+        keys.extend(self.sysctls.iter().map(|s| Key::Sysctl(s.side, s.key.clone())));
+        keys.extend(self.marks.iter().map(|mark| Key::Mark(mark.device.clone())));
         keys
     }
 
-    fn each_own_key(&self, see: impl FnMut(Key)) {
-        let links = self.links.iter().map(|link| Key::Link(link.device.clone()));
-        let addresses = self.addresses.iter().map(|it| Key::Address(it.device.clone(), it.prefix));
-        let routes = self.routes.iter().filter(|known| known.protocol == PROTOCOL).map(Key::of_route);
-        let rules = self.rules.iter().filter(|known| known.protocol == PROTOCOL);
-        let rules = rules.map(|known| Key::Rule(known.rule.clone()));
-        let neighbours = self.neighbours.iter().map(|it| Key::Neighbour(it.device.clone(), it.ip));
-        let sysctls = self.sysctls.iter().map(|it| Key::Sysctl(it.side, it.key.clone()));
-        let marks = self.marks.iter().map(|mark| Key::Mark(mark.device.clone()));
-        links.chain(addresses).chain(routes).chain(rules).chain(neighbours).chain(sysctls).chain(marks).for_each(see);
-    }
-
-    /// Those of `keys` that are among [`Model::own_keys`].
-    #[must_use]
-    pub fn own_keys_among(&self, keys: &BTreeSet<Key>) -> BTreeSet<Key> {
-        let mut own = BTreeSet::new();
-        self.each_own_key(|key| {
-            if keys.contains(&key) {
-                own.insert(key);
-            }
-        });
-        own
+    /// True when the key is among [`Model::own_keys`].
+    pub fn has_own(&self, key: &Key) -> bool {
+        match key {
+            Key::Link(device) => self.link(device).is_some(),
+            Key::Address(device, prefix) => self.address(device, *prefix).is_some(),
+            Key::Route(side, table, to, metric) => self.routes.iter().any(|known| {
+                let is_there = known.route.table == *table && known.protocol == PROTOCOL;
+                is_there && known.route.key() == (*side, *table, *to, *metric)
+            }),
+            Key::Rule(rule) => self.has_own_rule(rule),
+            Key::Neighbour(device, ip) => self.neighbour(device, *ip).is_some(),
+            Key::Sysctl(side, name) => self.sysctl(*side, name).is_some(),
+            Key::Mark(device) => self.marks.iter().any(|mark| mark.device == *device),
+        }
     }
 
     /// The keys of our objects that serve one link alone: rules for what comes from its addresses, the routes of the

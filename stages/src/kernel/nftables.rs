@@ -9,6 +9,8 @@
 //!
 //! Nothing here knows what the mark leads to: that is a rule and a route.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
@@ -66,6 +68,9 @@ pub struct Nftables {
     netlink: Netlink<Message>,
 }
 
+/// The rules of each mark: chain, and expressions as they are sent.
+type Promises = BTreeMap<(String, u8), [(&'static str, Vec<u8>); RULES]>;
+
 /// A rule in our table as the kernel has it.
 struct Present {
     chain: String,
@@ -79,12 +84,6 @@ struct Present {
 impl Present {
     fn is_of(&self, device: &str) -> bool {
         self.mark.as_ref().is_some_and(|(known, _)| known == device)
-    }
-
-    /// True when it says what its comment promises.
-    fn is_right(&self) -> bool {
-        let Some((device, bit)) = &self.mark else { return false };
-        shown_rules(device, *bit).iter().any(|wanted| self.says(wanted))
     }
 
     fn says(&self, (chain, wanted): &(&str, Vec<u8>)) -> bool {
@@ -108,17 +107,15 @@ impl Nftables {
     /// The kernel does not show the table.
     pub fn observe(&mut self) -> Result<Vec<(String, u8)>, NftError> {
         let rules = self.present()?;
-        if rules.is_empty() || !self.is_whole(&rules)? {
+        let promised = promises(&rules);
+        if rules.is_empty() || !self.is_whole(&rules, &promised)? {
             return Ok(Vec::new());
         }
-        let mut marks: Vec<(String, u8)> = rules.iter().filter_map(|rule| rule.mark.clone()).collect();
-        marks.sort_unstable();
-        marks.dedup();
-        marks.retain(|(device, bit)| {
-            let wanted = shown_rules(device, *bit);
+        let is_kept = |(device, wanted): (&String, &[_; RULES])| {
             wanted.iter().all(|wanted| rules.iter().any(|rule| rule.is_of(device) && rule.says(wanted)))
-        });
-        Ok(marks)
+        };
+        let kept = promised.iter().filter(|((device, _), wanted)| is_kept((device, wanted)));
+        Ok(kept.map(|(mark, _)| mark.clone()).collect())
     }
 
     /// Marks the replies to what comes in by `device` with bit `bit`, 0 to 31. Rules of that device that
@@ -130,7 +127,7 @@ impl Nftables {
         let present = self.present()?;
         let mut marks = vec![(device.to_owned(), bit)];
         let mut requests = vec![creation(table())];
-        let is_whole = present.is_empty() || self.is_whole(&present)?;
+        let is_whole = present.is_empty() || self.is_whole(&present, &promises(&present))?;
         if !is_whole {
             requests.push(Request { message: inet(NfTablesMessage::DeleteTable(table_message())), flags: 0 });
             requests.push(creation(table()));
@@ -174,8 +171,10 @@ impl Nftables {
     }
 
     /// True when the table, its chains and all rules in them are as we make them.
-    fn is_whole(&mut self, rules: &[Present]) -> Result<bool, NftError> {
-        if !rules.iter().all(Present::is_right) {
+    fn is_whole(&mut self, rules: &[Present], promised: &Promises) -> Result<bool, NftError> {
+        let promise = |rule: &Present| promised.get(rule.mark.as_ref()?);
+        let is_kept = |rule: &Present| promise(rule).is_some_and(|wanted| wanted.iter().any(|it| rule.says(it)));
+        if !rules.iter().all(is_kept) {
             return Ok(false);
         }
         let is_ours = |message: &&NetfilterMessage| table_of(message).is_some_and(|name| name == TABLE);
@@ -219,9 +218,12 @@ fn marking_rules(device: &str, bit: u8) -> [(&'static str, expression::List); RU
     [(PREROUTING, remember.concat()), (PREROUTING, mark()), (OUTPUT, mark())]
 }
 
-/// The same as the kernel shows it.
-fn shown_rules(device: &str, bit: u8) -> [(&'static str, Vec<u8>); RULES] {
-    marking_rules(device, bit).map(|(chain, list)| (chain, shown::encoded(&list)))
+/// What the comments of these rules promise.
+fn promises(rules: &[Present]) -> Promises {
+    let marks: BTreeSet<&(String, u8)> = rules.iter().filter_map(|rule| rule.mark.as_ref()).collect();
+    let encoded =
+        |(device, bit): &(String, u8)| marking_rules(device, *bit).map(|(chain, list)| (chain, shown::encoded(&list)));
+    marks.into_iter().map(|mark| (mark.clone(), encoded(mark))).collect()
 }
 
 fn inet(message: NfTablesMessage) -> Message {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use coordinator_sdk::{Address, Device, Edit, Key, POD_VETH, Plan, Projection, VethPair};
+use coordinator_sdk::{Address, Device, Edit, Key, Model, POD_VETH, Plan, Projection, VethPair};
 use coordinator_stages::{
     announce::announce,
     apply::{self, Fault, Manner, PodSide, Target},
@@ -183,13 +183,15 @@ impl<'a> Attempt<'a> {
 
     /// The intent: what is touched, as it was before any attachment of ours and as it is wanted.
     fn record(&self, seen: &Observation, projection: &Projection, touched: &BTreeSet<Key>, plan: &Plan) -> Record {
-        let mut before = seen.model.restricted(touched);
         let mut keys = touched.clone();
-        for earlier in self.outlook.others.iter().chain(&self.outlook.own) {
-            let claimed = earlier.after.own_keys_among(touched);
-            before = before.without(&claimed);
+        let mut before = Model::default();
+        // What nobody claims yet is as it was seen; of several who claim an object the last one knows.
+        let mut unclaimed = touched.clone();
+        for earlier in self.outlook.own.iter().chain(self.outlook.others.iter().rev()) {
+            let claimed: BTreeSet<Key> = unclaimed.extract_if(.., |key| earlier.after.has_own(key)).collect();
             before.extend(earlier.before.restricted(&claimed));
         }
+        before.extend(seen.model.restricted(&unclaimed));
         if let Some(own) = &self.outlook.own {
             // What the first ADD moved is no longer where it was: its record alone knows of it.
             let lost: BTreeSet<Key> = own.lost().map(Key::of_route).filter(|key| !touched.contains(key)).collect();

@@ -140,6 +140,6 @@ impl Outlook<'_> {
     }
 
     fn is_claimed_by_others(&self, key: &Key) -> bool {
-        self.others.iter().any(|record| record.after.own_keys().contains(key))
+        self.others.iter().any(|record| record.after.has_own(key))
     }
 }
