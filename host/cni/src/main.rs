@@ -23,7 +23,10 @@ use std::{
 };
 
 use call::{Command, Configuration, Environment};
-use coordinator_core::tally::{self, Call};
+use coordinator_core::{
+    guest,
+    tally::{self, Call},
+};
 use error::{CniError, Code};
 use serde_json::{Value, json};
 use version::SpecVersion;
@@ -38,6 +41,7 @@ const LIMIT: u64 = 4 << 20;
 fn main() -> ExitCode {
     let begun = Instant::now();
     report_panics();
+    guest::end_with_the_process();
     let environment = Environment::of_process();
     let text = read_configuration();
     // Errors are given in the caller's version, when that much of the configuration can be read.

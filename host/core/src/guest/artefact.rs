@@ -21,7 +21,7 @@ use twox_hash::XxHash3_128;
 use wasmtime::component::Component;
 
 use super::{
-    engine::{BUILD, Runtime},
+    engine::{BUILD, BUILD_NUMBER, Runtime},
     failure::GuestError,
 };
 
@@ -100,7 +100,8 @@ impl Checksum {
     /// The checksum of a file's content, read piece by piece.
     fn of_file(file: &mut File) -> std::io::Result<Self> {
         let mut hasher = XxHash3_128::new();
-        let mut piece = vec![0; 64 << 10];
+        // On the stack, where memory is there already.
+        let mut piece = [0; 16 << 10];
         loop {
             match file.read(&mut piece)? {
                 0 => return Ok(Self(hasher.finish_128())),
@@ -203,7 +204,7 @@ impl Artefacts {
     /// # Errors
     /// One cannot be removed.
     pub fn prune(&self) -> Result<usize, GuestError> {
-        let current = format!(".{}.", build_number());
+        let current = format!(".{BUILD_NUMBER}.");
         let is_ours = |name: &String| name.ends_with(".cwasm") || name.ends_with(".json");
         let names: Vec<String> = self.directory.names()?.filter(is_ours).collect();
         let stale: Vec<&String> = names.iter().filter(|name| !name.contains(&current)).collect();
@@ -278,12 +279,7 @@ pub(super) fn default_directory() -> PathBuf {
 
 /// The name of a file of a component's artefact: digest and build tell it from all others.
 fn file(digest: Digest, extension: &str) -> String {
-    format!("{digest}.{}.{extension}", build_number())
-}
-
-/// [`BUILD`] as a short name.
-fn build_number() -> String {
-    Digest::of(BUILD.as_bytes()).to_string().chars().take(16).collect()
+    format!("{digest}.{BUILD_NUMBER}.{extension}")
 }
 
 /// Maps an artefact that was verified.
@@ -409,7 +405,7 @@ mod tests {
         let (_folder, directory, manifest) = compiled();
         for extension in ["cwasm", "json"] {
             let name = file(manifest.source, extension);
-            let other = name.replace(&build_number(), &"0".repeat(16));
+            let other = name.replace(BUILD_NUMBER, &"0".repeat(16));
             fs::rename(directory.join(name), directory.join(other)).unwrap();
         }
         assert!(error(&directory, manifest.source).contains("for this version of coordinator"));

@@ -58,7 +58,6 @@ pub(super) struct State {
     /// The last line that the guest logged as an error: a panic's message.
     pub(super) last_words: Option<String>,
     /// The memory that it has, bytes.
-    #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "the tool's benchmark reads it"))]
     pub(super) memory_bytes: usize,
 }
 

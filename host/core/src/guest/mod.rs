@@ -26,7 +26,7 @@ pub use artefact::{Artefacts, Checksum, DIRECTORY, Digest, DigestError, Manifest
 pub use clock::warm_up;
 #[cfg(feature = "compiler")]
 pub use compile::{Compiled, compile, encode, is_component};
-pub use engine::{BUILD, Runtime};
+pub use engine::{BUILD, Runtime, end_with_the_process};
 pub use failure::GuestError;
 pub use limits::Limits;
 #[cfg(feature = "compiler")]

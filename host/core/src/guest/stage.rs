@@ -11,8 +11,9 @@ use wasmtime::{
 use super::{
     artefact::{self, Artefacts, Digest},
     bindings::{Stage, StagePre, coordinator::stage::about},
-    clock, convert,
-    engine::{Runtime, STACK},
+    clock::{self, Ticking},
+    convert,
+    engine::{self, Runtime, STACK},
     failure::GuestError,
     limits::{Limits, Met, State},
 };
@@ -141,7 +142,7 @@ impl Guest {
         let mut call = Call::begin(self.loaded()?, &self.name, self.limits)?;
         call.check_options(&self.options)?;
         let mut decision = call.decide(facts, &self.options)?;
-        drop(call);
+        engine::give_back(call);
         let number = decision.proposals.len();
         if number > self.limits.changes {
             return Err(GuestError::Changes { number, limit: self.limits.changes }.into());
@@ -178,6 +179,12 @@ impl Guest {
     }
 }
 
+impl Drop for Guest {
+    fn drop(&mut self) {
+        engine::give_back(self.loaded.take());
+    }
+}
+
 /// The component with its one import satisfied.
 ///
 /// # Errors
@@ -196,6 +203,7 @@ pub(super) struct Call {
     store: Store<State>,
     instance: Stage,
     limits: Limits,
+    _ticking: Ticking,
 }
 
 impl Call {
@@ -210,9 +218,10 @@ impl Call {
             store.data_mut().tick()?;
             Ok(UpdateDeadline::Continue(1))
         });
-        let made = timed(|| linked.instantiate(&mut store))?;
-        match made {
-            Ok(instance) => Ok(Self { store, instance, limits }),
+        let no_clock = || GuestError::Engine { reason: "no thread can be started for the clock".to_owned() };
+        let ticking = clock::begin().ok_or_else(no_clock)?;
+        match linked.instantiate(&mut store) {
+            Ok(instance) => Ok(Self { store, instance, limits, _ticking: ticking }),
             Err(error) => Err(failure(&error, store.data(), limits)),
         }
     }
@@ -220,12 +229,12 @@ impl Call {
     /// What it says of itself.
     #[cfg(feature = "compiler")]
     pub(super) fn describe(&mut self) -> Result<about::Description, GuestError> {
-        let said = timed(|| self.instance.call_describe(&mut self.store))?;
+        let said = self.instance.call_describe(&mut self.store);
         said.map_err(|error| self.failure(&error))
     }
 
     fn check_options(&mut self, options: &str) -> Result<(), GuestError> {
-        let said = timed(|| self.instance.call_check(&mut self.store, options))?;
+        let said = self.instance.call_check(&mut self.store, options);
         let problems = said.map_err(|error| self.failure(&error))?;
         if problems.is_empty() {
             return Ok(());
@@ -239,7 +248,7 @@ impl Call {
 
     fn decide(&mut self, facts: &Facts, options: &str) -> Result<Decision, StageFailure> {
         let snapshot = convert::snapshot(facts);
-        let said = timed(|| self.instance.call_decide(&mut self.store, &snapshot, options))?;
+        let said = self.instance.call_decide(&mut self.store, &snapshot, options);
         match said.map_err(|error| self.failure(&error))? {
             Ok(decision) => {
                 let decision = convert::decision(&self.store.data().stage, decision);
@@ -256,13 +265,6 @@ impl Call {
     fn failure(&self, error: &wasmtime::Error) -> GuestError {
         failure(error, self.store.data(), self.limits)
     }
-}
-
-/// Runs code of a guest while the clock ticks.
-fn timed<T>(run: impl FnOnce() -> T) -> Result<T, GuestError> {
-    let no_clock = || GuestError::Engine { reason: "no thread can be started for the clock".to_owned() };
-    let _ticking = clock::begin().ok_or_else(no_clock)?;
-    Ok(run())
 }
 
 /// Why a guest was ended.
