@@ -9,7 +9,10 @@ use coordinator_sdk::{LinkEdit, Mac, VethPair};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage},
+    link::{
+        AfSpecInet, AfSpecInet6, AfSpecUnspec, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags,
+        LinkInfo, LinkMessage,
+    },
     nsid::{NsidAttribute, NsidMessage},
 };
 
@@ -54,6 +57,39 @@ pub struct KernelLink {
     pub alias: Option<String>,
     /// The device's bus address.
     pub parent_device: Option<String>,
+    /// Parameters of its own that a link is shown with: the end of each one's name below `net`, and its value.
+    parameters: Vec<(&'static str, i32)>,
+}
+
+impl KernelLink {
+    /// The value of `net/<family>/conf/<this link>/<name>`, when the link is shown with it: a file that need not be
+    /// opened.
+    pub fn parameter(&self, family: &str, name: &str) -> Option<i32> {
+        let is_it = |known: &str| known.split_once('/') == Some((family, name));
+        self.parameters.iter().find(|(known, _)| is_it(known)).map(|(_, value)| *value)
+    }
+}
+
+fn parameters(spec: &AfSpecUnspec) -> Vec<(&'static str, i32)> {
+    let of_v4 = |attribute: &AfSpecInet| match attribute {
+        AfSpecInet::DevConf(conf) => Some([
+            ("ipv4/rp_filter", conf.rp_filter),
+            ("ipv4/arp_ignore", conf.arp_ignore),
+            ("ipv4/arp_announce", conf.arp_announce),
+        ]),
+        _ => None,
+    };
+    let of_v6 = |attribute: &AfSpecInet6| match attribute {
+        AfSpecInet6::DevConf(conf) => {
+            Some([("ipv6/disable_ipv6", conf.disable_ipv6), ("ipv6/accept_ra_defrtr", conf.accept_ra_defrtr)])
+        }
+        _ => None,
+    };
+    match spec {
+        AfSpecUnspec::Inet(attributes) => attributes.iter().filter_map(of_v4).flatten().collect(),
+        AfSpecUnspec::Inet6(attributes) => attributes.iter().filter_map(of_v6).flatten().collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Numbers and names of one namespace's links.
@@ -183,6 +219,7 @@ pub fn parse(message: RouteNetlinkMessage) -> Option<KernelLink> {
             LinkAttribute::LinkNetNsId(id) => link.lower_namespace = Some(id),
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
             LinkAttribute::ParentDevName(name) => link.parent_device = Some(name),
+            LinkAttribute::AfSpecUnspec(specs) => link.parameters = specs.iter().flat_map(parameters).collect(),
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     if let LinkInfo::Kind(kind) = info {
@@ -254,4 +291,37 @@ pub fn claim(index: u32, alias: &str) -> [Request; 2] {
 /// Deletes a link.
 pub fn delete(index: u32) -> Request {
     Request { message: RouteNetlinkMessage::DelLink(addressed(index)), flags: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            isolated,
+            namespace::{Inside, Namespace},
+            sysctl,
+        },
+        *,
+    };
+
+    #[test]
+    fn a_link_is_shown_with_what_its_parameters_say() {
+        isolated(|| {
+            let checks = |inside: &Inside<'_>| {
+                for (key, value) in [("ipv4/conf/lo/rp_filter", "2"), ("ipv4/conf/lo/arp_announce", "1")] {
+                    sysctl::write(inside, &format!("net/{key}"), value).unwrap();
+                }
+                let links = list(&mut Netlink::open().unwrap()).unwrap();
+                let lo = links.iter().find(|link| link.name == "lo").unwrap();
+                assert_eq!(lo.parameters.len(), 5, "{lo:?}");
+                for (name, value) in &lo.parameters {
+                    let key = format!("net/{}", name.replace('/', "/conf/lo/"));
+                    assert_eq!(sysctl::read(inside, &key).unwrap(), Some(value.to_string()), "{key}");
+                }
+                assert_eq!(lo.parameter("ipv4", "rp_filter"), Some(2));
+                assert_eq!(lo.parameter("ipv4", "disable_ipv6"), None);
+            };
+            Namespace::current().unwrap().enter(checks).unwrap();
+        });
+    }
 }

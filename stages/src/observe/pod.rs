@@ -143,9 +143,21 @@ fn read_sysctls(
     keys.sort_unstable();
     keys.dedup();
     for key in keys {
-        if let Some(value) = sysctl::read(inside, &key)? {
+        let value = match shown(links, &key) {
+            None => sysctl::read(inside, &key)?,
+            value => value,
+        };
+        if let Some(value) = value {
             model.sysctls.push(Sysctl { side: Side::Pod, key, value });
         }
     }
     Ok(())
+}
+
+/// The value of a link's parameter that the link was shown with.
+fn shown(links: &[KernelLink], key: &str) -> Option<String> {
+    let (family, rest) = key.strip_prefix("net/")?.split_once("/conf/")?;
+    let (name, parameter) = rest.rsplit_once('/')?;
+    let value = links.iter().find(|link| link.name == name)?.parameter(family, parameter)?;
+    Some(value.to_string())
 }

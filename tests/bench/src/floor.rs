@@ -169,10 +169,9 @@ fn observe_pod(places: &Places, world: &World) -> Result<(Netlink, Nftables, Ker
     }
     let attached = links.iter().find(|link| link.name == ATTACHED).context("no attached interface")?;
     neighbour::list(&mut pod, attached.index)?;
-    for key in ["all/src_valid_mark", "all/rp_filter", "default/rp_filter", "eth0/rp_filter"] {
+    for key in ["all/src_valid_mark", "all/rp_filter", "default/rp_filter"] {
         fs::read(format!("/proc/sys/net/ipv4/conf/{key}"))?;
     }
-    fs::read("/proc/sys/net/ipv6/conf/eth0/disable_ipv6")?;
     let mut nftables = Nftables::open()?;
     nftables.observe()?;
     Ok((pod, nftables, attached.clone()))
