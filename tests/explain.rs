@@ -1,8 +1,9 @@
-//! `coordinatorctl list`, `show` and `explain`: what is attached, and why it is as it is.
+//! `coordinatorctl explain` and `show`: why an attachment is as it is.
 
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use coordinator_core::node_defaults::{POD_SETTING, pod_text};
 use coordinator_lab::{Families, Lab, Pod, command, run, tool};
 use serde_json::{Value, json};
 
@@ -61,12 +62,19 @@ fn explained(lab: &Lab, pod: &Pod, name: &str, value: &Value, sources: &[&str]) 
     lab.write_pipeline("site", &format!("schema = 1\nextends = \"default\"\n{settings}"))?;
     let node = if says("node defaults") { json!({name: value}) } else { json!({}) };
     lab.write_node_defaults(&node)?;
+    let choice = match (says("annotation"), name == POD_SETTING) {
+        // As the agent writes it.
+        (true, true) => pod_text(&value.as_str().context("an interface")?.parse()?),
+        (true, false) => json!({name: value}).to_string(),
+        (false, _) => "{}".to_owned(),
+    };
+    lab.write_pod_choice("shop", "web-0", &choice)?;
     let mut configuration = json!({"pipeline": "site"});
     if says("configuration") {
         configuration[name] = value.clone();
     }
     pod.add("eth0", &lab.network(1, 20, Families::V4), &configuration, &pod.result("eth0"))?;
-    let answer = ask(&["explain", &pod.container, name])?;
+    let answer = ask(&["explain", "shop/web-0", name])?;
     Ok((answer["value"].clone(), answer["source"].as_str().context("a source")?.to_owned()))
 }
 
@@ -74,20 +82,26 @@ fn explained(lab: &Lab, pod: &Pod, name: &str, value: &Value, sources: &[&str]) 
 fn every_setting_names_the_source_that_set_it() {
     run(|lab| {
         let pod = lab.pod("p1")?;
+        pod.named("shop", "web-0");
         pod.attach_without_us("eth0", &lab.network(1, 20, Families::V4))?;
         for (name, value) in values() {
             let nobody = if name == "mode" { "stage mode" } else { "built in" };
-            let flips: [(&[&str], &str); 5] = [
+            // What no annotation can say, a Pod's file does not say either.
+            let over = |weaker| if name == POD_SETTING { "annotation" } else { weaker };
+            let flips: [(&[&str], &str); 8] = [
                 (&[], nobody),
                 (&["pipeline"], "pipeline"),
                 (&["pipeline", "node defaults"], "node defaults"),
-                (&["pipeline", "node defaults", "configuration"], "configuration"),
+                (&["pipeline", "node defaults", "annotation"], over("node defaults")),
+                (&["pipeline", "node defaults", "annotation", "configuration"], "configuration"),
+                (&["pipeline", "annotation"], over("pipeline")),
+                (&["annotation"], over(nobody)),
                 (&["node defaults"], "node defaults"),
             ];
             for (sources, expected) in flips {
                 let (shown, source) = explained(lab, &pod, name, &value, sources)?;
                 assert_eq!(source, expected, "{name} by {sources:?}");
-                if !sources.is_empty() {
+                if !["built in", "stage mode"].contains(&expected) {
                     assert_eq!(shown, value, "{name} by {sources:?}");
                 }
             }
@@ -138,74 +152,4 @@ fn every_object_names_its_stage_and_the_setting_that_it_stands_on() {
         assert!(objects.len() > 20 && strangers.is_empty(), "{strangers:?}");
         Ok(())
     });
-}
-
-#[test]
-fn attachments_are_listed_and_found_by_every_name() {
-    run(|lab| {
-        assert_eq!(ask(&["list"])?, json!([]));
-        let pod = lab.pod("p1")?;
-        for (name, lan) in [("eth0", 1), ("net1", 2)] {
-            pod.attach(name, &lab.network(lan, 20, Families::V4), &lab.cluster())?;
-        }
-        // The runtime remembers another Pod, which is not attached yet.
-        fs::create_dir_all("/var/lib/cni/results")?;
-        let list = json!({"cniVersion": "1.0.0", "name": "underlay", "plugins": [{"type": "macvlan"},
-            {"type": "coordinator", "serviceCIDR": ["10.96.0.0/16"]}]});
-        let two = lab.pod("p2")?;
-        let result = two.attach_without_us("eth0", &lab.network(1, 30, Families::V4))?;
-        let encoded = base64(list.to_string().as_bytes());
-        let entry = json!({"kind": "cniCacheV1", "containerId": two.container, "config": encoded, "ifName": "eth0",
-            "networkName": "underlay", "cniArgs": [["K8S_POD_NAMESPACE", "shop"], ["K8S_POD_NAME", "web-0"]],
-            "result": result});
-        fs::write("/var/lib/cni/results/underlay-p2-eth0", entry.to_string())?;
-
-        let all = ask(&["list"])?;
-        let rows: Vec<_> =
-            all.as_array().context("a list")?.iter().map(|it| (&it["interface"], &it["state"])).collect();
-        let expected = [("eth0", "attached"), ("net1", "attached"), ("eth0", "not ours yet")];
-        assert_eq!(rows.len(), 3);
-        assert!(rows.iter().zip(expected).all(|(row, expected)| *row.0 == expected.0 && *row.1 == expected.1), "{all}");
-        assert_eq!(
-            (&all[0]["mode"], &all[1]["table"], &all[2]["pod"]),
-            (&json!("underlay"), &json!(101), &json!("web-0"))
-        );
-
-        for whom in [&pod.container[..4], &pod.container, &pod.host.path().display().to_string()] {
-            let shown = ask(&["show", whom, "--interface", "net1"])?;
-            assert_eq!((&shown["container"], &shown["table"]), (&json!(pod.container), &json!(101)), "{whom}");
-        }
-        for whom in ["shop/web-0", "web-0", &two.container] {
-            let plan = ask(&["plan", whom])?;
-            let routes = plan["plan"].as_array().context("a plan")?.iter();
-            let changes: Vec<_> = routes.filter_map(|it| it["change"].as_str()).collect();
-            assert!(changes.iter().any(|change| change.contains("10.96.0.0/16")), "{whom}: {changes:?}");
-        }
-        let failed = |arguments: &[&str]| -> Result<(i32, String)> {
-            let output = std::process::Command::new(tool()?).args(arguments).output()?;
-            Ok((output.status.code().context("a code")?, String::from_utf8(output.stderr)?))
-        };
-        for command in ["show", "check", "path", "plan"] {
-            assert_eq!(failed(&[command, "nobody"])?.0, 66, "{command}");
-        }
-        assert_eq!(failed(&["check", "shop/web-0"])?.0, 66, "it is not attached yet");
-        let (code, said) = failed(&["show", &pod.container])?;
-        assert_eq!(code, 2);
-        assert!(said.contains("p1-012345678/eth0, p1-012345678/net1; choose one with --interface"), "{said}");
-        assert_eq!(failed(&["explain", &pod.container, "-i", "eth0", "no-such-thing"])?.0, 66);
-        Ok(())
-    });
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let number = three.iter().fold(0_u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for at in 0..4 {
-            let digit = usize::try_from(number >> (18 - 6 * at) & 63).unwrap();
-            text.push(if at <= three.len() { char::from(DIGITS[digit]) } else { '=' });
-        }
-    }
-    text
 }

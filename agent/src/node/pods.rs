@@ -10,10 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use coordinator_core::node_defaults::{POD_FOLDER, POD_SETTING, pod_file};
+use coordinator_core::node_defaults::{POD_FOLDER, pod_file, pod_text};
 use coordinator_sdk::InterfaceName;
 use kube::Client;
-use serde_json::json;
 use tracing::{error, info};
 
 use super::write;
@@ -94,7 +93,7 @@ pub fn settle(defaults: &Path, view: &View) -> Vec<Wrong> {
         }
     }
     for (file, interface) in wanted {
-        match write(&file, &format!("{}\n", json!({POD_SETTING: interface.as_str()}))) {
+        match write(&file, &pod_text(&interface)) {
             Ok(true) => info!(file = %file.display(), %interface, "A Pod chooses its default route."),
             Ok(false) => {}
             Err(error) => error!(%error, "A Pod's choice cannot be written."),

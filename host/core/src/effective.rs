@@ -58,7 +58,7 @@ pub fn effective(
 ) -> Result<Effective, EffectiveError> {
     let pod = Pod { namespace: &request.pod_namespace, name: &request.pod_name };
     let defaults = node_defaults::read(&node_defaults::Places::default(), pod);
-    let node = defaults.as_ref().ok().and_then(Option::as_ref);
+    let node = defaults.as_ref().ok().map(|defaults| &defaults.node);
     let pipeline = match choice {
         Choice::Given(pipeline) => Ok(pipeline),
         // A wrong name is reported by `resolve`, together with all other values.
@@ -70,6 +70,7 @@ pub fn effective(
     let layers = Layers {
         pipeline: pipeline.as_ref().ok().map(|pipeline| &pipeline.settings),
         node,
+        annotation: defaults.as_ref().ok().map(|defaults| &defaults.annotation),
         configuration: Some(configuration),
         ..Layers::default()
     };

@@ -28,6 +28,7 @@ mod node;
 mod overlay;
 mod planned;
 mod pod;
+mod runtime;
 mod service;
 mod snapshot;
 mod traffic;

@@ -284,6 +284,14 @@ impl Lab {
         put("/var/lib", "coordinator/defaults.json", &defaults.to_string())
     }
 
+    /// Puts a Pod's own choice of an interface, or anything else, where the plugin looks for it, as an agent does.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_pod_choice(&self, namespace: &str, name: &str, text: &str) -> Result<()> {
+        put("/var/lib", &format!("coordinator/pods/{namespace}.{name}"), text)
+    }
+
     /// Points services and node ports to a Pod.
     ///
     /// # Errors

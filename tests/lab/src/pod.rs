@@ -52,6 +52,8 @@ pub struct Pod {
     pub container: String,
     /// Its namespace in Kubernetes; empty for none.
     pub namespace: Mutex<String>,
+    /// Its name in Kubernetes, which counts when it has a namespace there.
+    name: Mutex<String>,
     addresses: Mutex<Vec<IpAddr>>,
     results: Mutex<BTreeMap<String, Value>>,
 }
@@ -116,8 +118,15 @@ impl Pod {
         let host = Host::create(name)?;
         host.without_duplicate_detection()?;
         let container = format!("{name}-0123456789abcdef");
+        let name = Mutex::new(name.to_owned());
         let (namespace, addresses, results) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { host, container, namespace, addresses, results })
+        Ok(Self { host, container, namespace, name, addresses, results })
+    }
+
+    /// Gives it a name in Kubernetes: from now on its runtime tells plugins, by `CNI_ARGS`.
+    pub fn named(&self, namespace: &str, name: &str) {
+        namespace.clone_into(&mut locked(&self.namespace));
+        name.clone_into(&mut locked(&self.name));
     }
 
     /// What the macvlan plugin said of an interface; null when it was not asked.
@@ -266,19 +275,30 @@ impl Pod {
 
     /// The environment in which a runtime executes a plugin.
     pub fn environment(&self, command: &str, interface: &str) -> [(&'static str, String); 7] {
-        let namespace = self.namespace.lock().unwrap_or_else(PoisonError::into_inner);
-        let args = match namespace.as_str() {
-            "" => String::new(),
-            namespace => format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={}", self.host.name),
-        };
+        let args: Vec<String> = self.args().iter().map(|(name, value)| format!("{name}={value}")).collect();
         [
-            ("CNI_ARGS", args),
+            ("CNI_ARGS", args.join(";")),
             ("CNI_COMMAND", command.to_owned()),
             ("CNI_CONTAINERID", self.container.clone()),
             ("CNI_NETNS", self.host.path().display().to_string()),
             ("CNI_IFNAME", interface.to_owned()),
             ("CNI_PATH", REFERENCE_PLUGINS.to_owned()),
             ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ]
+    }
+
+    /// What `CNI_ARGS` says, as containerd, CRI-O and Multus say it of a Pod; nothing of a container that is none.
+    pub(crate) fn args(&self) -> Vec<(&'static str, String)> {
+        let namespace = locked(&self.namespace).clone();
+        if namespace.is_empty() {
+            return Vec::new();
+        }
+        vec![
+            ("IgnoreUnknown", "1".to_owned()),
+            ("K8S_POD_NAMESPACE", namespace),
+            ("K8S_POD_NAME", locked(&self.name).clone()),
+            ("K8S_POD_INFRA_CONTAINER_ID", self.container.clone()),
+            ("K8S_POD_UID", format!("uid-of-{}", self.host.name)),
         ]
     }
 

@@ -19,7 +19,7 @@ mod agent;
 mod pod;
 
 pub use agent::{AgentError, Pod};
-pub use pod::{FOLDER as POD_FOLDER, SETTING as POD_SETTING, pod_file};
+pub use pod::{FOLDER as POD_FOLDER, SETTING as POD_SETTING, pod_file, pod_text};
 
 /// The most that defaults may take, bytes.
 const LIMIT: u64 = 64 * 1024;
@@ -44,6 +44,15 @@ impl Default for Places {
     fn default() -> Self {
         Self { file: Self::FILE.into(), socket: Self::SOCKET.into() }
     }
+}
+
+/// What is said on a node for one Pod's calls, by the names of the CNI configuration.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NodeDefaults {
+    /// What is said for every Pod.
+    pub node: Map<String, Value>,
+    /// What the Pod's own annotation says.
+    pub annotation: Map<String, Value>,
 }
 
 /// Why the defaults are not known.
@@ -76,18 +85,21 @@ pub enum NodeDefaultsError {
     },
 }
 
-/// The node's defaults, by the names of the CNI configuration; `None` when nobody gives any.
+/// The node's defaults and the Pod's own choice; both are empty when nobody gives any.
+///
+/// Spiderpool's agent does not tell the two apart: what a Pod's annotation says stands among its defaults.
 ///
 /// # Errors
 /// They are there, but cannot be read, trusted or understood.
-pub fn read(places: &Places, pod: Pod<'_>) -> Result<Option<Map<String, Value>>, NodeDefaultsError> {
+pub fn read(places: &Places, pod: Pod<'_>) -> Result<NodeDefaults, NodeDefaultsError> {
     if let Some(text) = read_root_file(&places.file, LIMIT)? {
-        let mut defaults = parse_file(&places.file, &text)?;
-        pod::lay_over(&mut defaults, &places.file, pod)?;
-        return Ok(Some(defaults));
+        let node = parse_file(&places.file, &text)?;
+        return Ok(NodeDefaults { node, annotation: pod::read(&places.file, pod)? });
     }
     match agent::ask(&places.socket, pod) {
-        Ok(answer) => Ok(answer.map(without_zeros)),
+        Ok(answer) => {
+            Ok(NodeDefaults { node: answer.map(without_zeros).unwrap_or_default(), ..NodeDefaults::default() })
+        }
         Err(source) => Err(NodeDefaultsError::Agent { socket: places.socket.clone(), source }),
     }
 }

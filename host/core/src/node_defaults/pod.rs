@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use coordinator_sdk::InterfaceName;
+use serde_json::{Map, Value, json};
 
 use super::{NodeDefaultsError, Pod, parse_file};
 use crate::settings::read_root_file;
@@ -29,14 +30,16 @@ pub fn pod_file(defaults: &Path, namespace: &str, name: &str) -> Option<PathBuf>
         .then(|| defaults.with_file_name(FOLDER).join(format!("{namespace}.{name}")))
 }
 
-/// Lays what the Pod's file says over the defaults.
-pub(super) fn lay_over(defaults: &mut Map<String, Value>, file: &Path, pod: Pod<'_>) -> Result<(), NodeDefaultsError> {
-    let Some(path) = pod_file(file, pod.namespace, pod.name) else { return Ok(()) };
-    let Some(text) = read_root_file(&path, LIMIT)? else { return Ok(()) };
-    if let Some(value) = parse_file(&path, &text)?.remove(SETTING) {
-        defaults.insert(SETTING.to_owned(), value);
-    }
-    Ok(())
+/// What the file of a Pod says that chooses this interface.
+pub fn pod_text(interface: &InterfaceName) -> String {
+    format!("{}\n", json!({SETTING: interface.as_str()}))
+}
+
+/// What the Pod's file says of the one setting that it may say something of.
+pub(super) fn read(defaults: &Path, pod: Pod<'_>) -> Result<Map<String, Value>, NodeDefaultsError> {
+    let Some(path) = pod_file(defaults, pod.namespace, pod.name) else { return Ok(Map::new()) };
+    let Some(text) = read_root_file(&path, LIMIT)? else { return Ok(Map::new()) };
+    Ok(parse_file(&path, &text)?.remove_entry(SETTING).into_iter().collect())
 }
 
 #[cfg(test)]

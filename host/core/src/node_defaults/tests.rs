@@ -60,8 +60,8 @@ fn our_file_is_taken_as_it_stands_and_the_agent_not_asked() {
         fs::set_permissions(&places.file, fs::Permissions::from_mode(0o600)).unwrap();
     };
     write(r#"{"detectGateway": false, "vethMTU": 1400}"#);
-    let defaults = read(&places, Pod::default()).unwrap().unwrap();
-    assert_eq!(Value::from(defaults), json!({"detectGateway": false, "vethMTU": 1400}));
+    let defaults = read(&places, Pod::default()).unwrap();
+    assert_eq!(Value::from(defaults.node), json!({"detectGateway": false, "vethMTU": 1400}));
 
     for (text, expected) in [("[1]", "are not a JSON object"), ("{", "are not JSON")] {
         write(text);
@@ -74,11 +74,11 @@ fn our_file_is_taken_as_it_stands_and_the_agent_not_asked() {
     fs::remove_file(&places.file).unwrap();
     assert!(matches!(read(&places, Pod::default()), Err(NodeDefaultsError::Agent { .. })));
     let places = Places { socket: directory.path().join("none"), ..places };
-    assert!(matches!(read(&places, Pod::default()), Ok(None)));
+    assert_eq!(read(&places, Pod::default()).unwrap(), NodeDefaults::default());
 }
 
 #[test]
-fn a_pods_own_file_is_laid_over_the_defaults() {
+fn a_pods_own_file_is_a_layer_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let places = Places { file: directory.path().join("defaults.json"), socket: directory.path().join("none") };
     let write = |path: &Path, text: &str| {
@@ -88,10 +88,22 @@ fn a_pods_own_file_is_laid_over_the_defaults() {
     write(&places.file, r#"{"podDefaultRouteNic": "eth0", "vethMTU": 1400}"#);
     fs::create_dir(directory.path().join(POD_FOLDER)).unwrap();
     let file = pod_file(&places.file, "default", "web-0").unwrap();
+    let of = |name| {
+        let NodeDefaults { node, annotation } = read(&places, Pod { namespace: "default", name }).unwrap();
+        assert_eq!(Value::from(node), json!({"podDefaultRouteNic": "eth0", "vethMTU": 1400}));
+        Value::from(annotation)
+    };
+    write(&file, &pod_text(&"net1".parse().unwrap()));
+    assert_eq!(of("web-0"), json!({"podDefaultRouteNic": "net1"}));
+    assert_eq!(of("web-1"), json!({}));
     write(&file, r#"{"podDefaultRouteNic": "net1", "vethMTU": 68}"#);
-    let of = |name| Value::from(read(&places, Pod { namespace: "default", name }).unwrap().unwrap());
-    assert_eq!(of("web-0"), json!({"podDefaultRouteNic": "net1", "vethMTU": 1400}), "one setting, and no other");
-    assert_eq!(of("web-1"), json!({"podDefaultRouteNic": "eth0", "vethMTU": 1400}));
+    assert_eq!(of("web-0"), json!({"podDefaultRouteNic": "net1"}), "one setting, and no other");
+    for text in ["[]", "{"] {
+        write(&file, text);
+        let error = read(&places, Pod { namespace: "default", name: "web-0" }).unwrap_err().to_string();
+        assert!(error.contains("pods/default.web-0"), "{error}");
+    }
+    write(&file, "{}");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     assert!(read(&places, Pod { namespace: "default", name: "web-0" }).is_err());
 }
