@@ -115,6 +115,63 @@ fn every_setting_names_the_source_that_set_it() {
 }
 
 #[test]
+fn a_stage_under_another_name_keeps_its_settings() {
+    run(|lab| {
+        let renamed = [
+            ("pod-routes", "site-ways", "10.96.0.0/16", "serviceCIDR"),
+            ("node-routes", "site-returns", "node rule", "hostRuleTable"),
+            ("mac-prefix", "site-mac", "link pod/eth0", "podMACPrefix"),
+            ("reply-mark", "site-marks", "fwmark", "mode"),
+            ("mode", "site-mode", "mode", ""),
+        ];
+        let mut text = "schema = 1\nextends = \"default\"\n".to_owned();
+        for (native, name, ..) in renamed {
+            text.push_str(&format!(
+                "\n[[stage]]\nname = \"{name}\"\nuse = \"native:{native}\"\nreplace = \"{native}\"\n"
+            ));
+        }
+        lab.write_pipeline("site", &text)?;
+        let mut settings = lab.cluster();
+        settings["podMACPrefix"] = json!("0a:1b");
+        settings["pipeline"] = json!("site");
+        let pod = lab.pod("p1")?;
+        let network = lab.network(1, 20, Families::V4);
+        pod.attach("eth0", &network, &settings)?;
+        // A second ADD plans nothing, and the names stay known.
+        pod.add("eth0", &network, &settings, &pod.result("eth0"))?;
+        for (native, name, what, setting) in renamed {
+            let found = ask(&["explain", &pod.container, what])?;
+            if native == "mode" {
+                assert_eq!(found["source"], format!("stage {name}"), "{found}");
+                continue;
+            }
+            let object = &found[0];
+            assert_eq!((&object["stage"], &object["use"]), (&json!(name), &json!(format!("native:{native}"))));
+            let due = object["settings"].as_array().context("settings")?;
+            assert!(due.iter().any(|it| it["setting"] == setting), "{what}: {object}");
+            // And back, from the setting to its objects.
+            let answer = ask(&["explain", &pod.container, setting])?;
+            let objects = answer["objects"].as_array().context("objects")?;
+            assert!(objects.iter().any(|it| it["stage"] == name && it["object"] == object["object"]), "{answer}");
+        }
+        let said = command(&tool()?.display().to_string(), &["explain", &pod.container, "10.96.0.0/16"], "")?;
+        assert!(said.contains("\n  stage site-ways (native:pod-routes), because "), "{said}");
+
+        // A name alone makes no built-in stage.
+        let text = text.replace("site-ways", "neighbours").replace(
+            "[[stage]]\nname = \"neighbours\"",
+            "[[stage]]\nremove = \"neighbours\"\n\n[[stage]]\nname = \"neighbours\"",
+        );
+        lab.write_pipeline("site", &text)?;
+        pod.add("eth0", &network, &settings, &pod.result("eth0"))?;
+        let found = ask(&["explain", &pod.container, "10.96.0.0/16"])?;
+        assert_eq!((&found[0]["stage"], &found[0]["use"]), (&json!("neighbours"), &json!("native:pod-routes")));
+        assert_eq!(found[0]["settings"][0]["setting"], "serviceCIDR", "{found}");
+        Ok(())
+    });
+}
+
+#[test]
 fn every_object_names_its_stage_and_the_setting_that_it_stands_on() {
     run(|lab| {
         let pod = lab.pod("p1")?;

@@ -208,7 +208,7 @@ mod tests {
         phases.extend(after.map(curious));
         phases.push(Phase::Findings);
         let steps = phases.into_iter().map(|phase| Step::always("step", phase)).collect();
-        let pipeline = Pipeline { settings: Default::default(), steps, announce: None };
+        let pipeline = Pipeline { steps, ..Pipeline::default() };
         run(&pipeline, Facts::default(), &mut Crowded)
     }
 
@@ -234,8 +234,7 @@ mod tests {
 
     #[test]
     fn a_replay_gives_the_findings_that_it_holds() {
-        let pipeline =
-            Pipeline { settings: Default::default(), steps: vec![Step::always("probe", Phase::Probe)], announce: None };
+        let pipeline = Pipeline { steps: vec![Step::always("probe", Phase::Probe)], ..Pipeline::default() };
         let run = |facts| run(&pipeline, facts, &mut Recorded).unwrap().facts().findings.clone();
         assert_eq!(run(Facts::default()), Some(Vec::new()));
         let findings = run_with(OnFinding::Report, None).unwrap().facts().findings.clone();
@@ -260,7 +259,7 @@ mod tests {
         let steps = vec![Step { when, on_failure, ..Step::always("half", phase) }];
         let mut facts = Facts::default();
         facts.model.links.push(Link::named(Device::pod("eth0")));
-        run(&Pipeline { settings: Default::default(), steps, announce: None }, facts, &mut Recorded)
+        run(&Pipeline { steps, ..Pipeline::default() }, facts, &mut Recorded)
     }
 
     #[test]

@@ -31,8 +31,20 @@ pub(crate) struct Explained {
     pub(crate) object: String,
     pub(crate) state: String,
     pub(crate) stage: String,
+    /// What the stage uses, when its name does not say it: `native:NAME` or `wasm:PATH`.
+    pub(crate) uses: Option<String>,
     pub(crate) why: String,
     pub(crate) settings: Vec<Shown>,
+}
+
+impl Explained {
+    /// The stage as a person reads it.
+    pub(crate) fn stage(&self) -> String {
+        match &self.uses {
+            Some(uses) => format!("{} ({uses})", self.stage),
+            None => self.stage.clone(),
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
@@ -52,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
             false => {
                 terminal.answer(&format!("{}\n", shown.line()))?;
                 for explained in &objects {
-                    terminal.answer(&format!("  stage {}: {}\n", explained.stage, explained.state))?;
+                    terminal.answer(&format!("  stage {}: {}\n", explained.stage(), explained.state))?;
                 }
             }
         }
@@ -76,9 +88,12 @@ pub(crate) fn objects(record: &Record) -> Vec<Explained> {
             Some(attribution) => (attribution.stage, attribution.why),
             None => ("projection".to_owned(), "kept as it was: the kernel would drop it by itself".to_owned()),
         };
-        let settings = responsible(&stage, key, &record.about.settings);
+        let uses = record.about.uses(&stage);
+        let native = uses.strip_prefix("native:").unwrap_or_default();
+        let settings = responsible(native, key, &record.about.settings);
         let settings = settings.iter().filter_map(|name| settings_view::one(&record.about.settings, name)).collect();
-        Explained { object: key.to_string(), state: state(record, key), stage, why, settings }
+        let uses = (native != stage).then_some(uses);
+        Explained { object: key.to_string(), state: state(record, key), stage, uses, why, settings }
     };
     record.after.own_keys().iter().map(explain).collect()
 }
@@ -114,9 +129,9 @@ fn state(record: &Record, key: &Key) -> String {
     text.unwrap_or_else(|| key.to_string())
 }
 
-/// The settings on which a built-in stage's wish for an object stands.
-fn responsible(stage: &str, key: &Key, settings: &Settings) -> Vec<&'static str> {
-    match (stage, key) {
+/// The settings on which the wish of a built-in stage, whatever a pipeline calls it, for an object stands.
+fn responsible(native: &str, key: &Key, settings: &Settings) -> Vec<&'static str> {
+    match (native, key) {
         ("pod-routes" | "interface-routes", Key::Route(Side::Pod, _, to, _)) => {
             let lists = [
                 ("serviceCIDR", &settings.service_cidr),
@@ -125,7 +140,7 @@ fn responsible(stage: &str, key: &Key, settings: &Settings) -> Vec<&'static str>
             ];
             let mut names: Vec<&'static str> =
                 lists.into_iter().filter(|(_, list)| list.contains(to)).map(|(name, _)| name).collect();
-            if stage == "interface-routes" {
+            if native == "interface-routes" {
                 names.push("tunePodRoutes");
                 if to.prefix_len() == 0 {
                     names.push("podDefaultRouteNic");
@@ -147,14 +162,15 @@ fn responsible(stage: &str, key: &Key, settings: &Settings) -> Vec<&'static str>
 }
 
 fn to_text(explained: &Explained) -> String {
-    let mut text = format!("{}\n  stage {}, because {}\n", explained.state, explained.stage, explained.why);
+    let mut text = format!("{}\n  stage {}, because {}\n", explained.state, explained.stage(), explained.why);
     explained.settings.iter().for_each(|shown| text.push_str(&format!("  {}\n", shown.line())));
     text
 }
 
 pub(crate) fn to_json(explained: &Explained) -> Value {
     json!({
-        "object": explained.object, "state": explained.state, "stage": explained.stage, "why": explained.why,
+        "object": explained.object, "state": explained.state, "stage": explained.stage,
+        "use": explained.uses.clone().unwrap_or_else(|| format!("native:{}", explained.stage)), "why": explained.why,
         "settings": explained.settings.iter().map(Shown::to_json).collect::<Vec<_>>(),
     })
 }

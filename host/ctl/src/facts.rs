@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
     // No stage runs: whatever one would refuse, the facts can be recorded.
-    let nothing = Pipeline { settings: Default::default(), steps: Vec::new(), announce: None };
+    let nothing = Pipeline::default();
     let container = arguments.container.clone();
     let call = plan::call_of(&arguments.whom, arguments.config.as_deref(), container, Some(nothing))?;
     let facts = attachment::plan(&call)?.facts;

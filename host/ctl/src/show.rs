@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     exit::Exit,
-    explain::{self, Explained},
+    explain,
     failure::Failure,
     settings_view::{self, Shown},
     subject::{Whom, known::Known},
@@ -58,7 +58,7 @@ fn to_text(known: &Known, record: &Record) -> String {
     let rows = settings.map(|shown| vec![shown.name.to_owned(), shown.value.to_string(), shown.source.to_string()]);
     text.push_str(&format!("\n{}", table::render(&["setting", "value", "set by"], rows)));
     let objects = explain::objects(record).into_iter();
-    let rows = objects.map(|Explained { state, stage, why, .. }| vec![stage, state, why]);
+    let rows = objects.map(|explained| vec![explained.stage(), explained.state, explained.why]);
     text.push_str(&format!("\n{}", table::render(&["stage", "object", "because"], rows)));
     text
 }

@@ -211,7 +211,7 @@ impl<'a> Attempt<'a> {
             network: request.network.clone(),
             state: State::Intent,
             namespace: Some(NamespaceIdentity { path: self.outlook.call.namespace.path().to_owned(), device, inode }),
-            about: About::of(request, projection, touched, plan).into(),
+            about: About::of(request, &self.outlook.call.pipeline, projection, touched, plan).into(),
             table: projection.facts().attached_link().and_then(|link| link.table),
             addresses: projection.facts().attached_addresses().into_iter().map(Address::ip).collect(),
             route_sources: seen.route_sources.clone(),

@@ -20,6 +20,7 @@ mod test_case;
 mod when;
 
 use std::{
+    collections::BTreeMap,
     fmt, fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -134,7 +135,7 @@ impl fmt::Debug for Step {
 }
 
 /// A pipeline that can run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pipeline {
     /// The values of its `[settings]`, each checked.
     pub settings: Map<String, Value>,
@@ -142,6 +143,8 @@ pub struct Pipeline {
     pub steps: Vec<Step>,
     /// The stage that tells the neighbours after the commit, by name; absent when the pipeline has none.
     pub announce: Option<String>,
+    /// What stages use whose names do not say it: a built-in one under another name, a guest.
+    pub uses: BTreeMap<String, String>,
 }
 
 impl Pipeline {
@@ -156,7 +159,7 @@ impl Pipeline {
             steps.push(Step::always(name, Phase::Decide(stage)));
         }
         steps.extend([Step::always("probe", Phase::Probe), Step::always("findings", Phase::Findings)]);
-        Ok(Self { settings: Map::new(), steps, announce: Some("announce".to_owned()) })
+        Ok(Self { steps, announce: Some("announce".to_owned()), ..Self::default() })
     }
 
     /// The pipeline that a setting names, out of a directory that only root can write.
@@ -235,7 +238,10 @@ impl TryFrom<Draft> for Pipeline {
                 on_failure: entry.on_failure.as_ref().map(|on| on.value).unwrap_or_default(),
             });
         }
-        Ok(Self { settings, steps, announce })
+        let is_telling = |entry: &&StageEntry| entry.uses.value.strip_prefix("native:") != Some(&entry.name.value);
+        let uses = draft.stages.iter().filter(is_telling);
+        let uses = uses.map(|entry| (entry.name.value.clone(), entry.uses.value.clone())).collect();
+        Ok(Self { settings, steps, announce, uses })
     }
 }
 

@@ -1,9 +1,11 @@
 //! What a call said of its attachment, for people who ask later: nothing acts on it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator_sdk::{Edit, Key, Plan, Projection, Request, Settings, Skipped};
 use serde::{Deserialize, Serialize};
+
+use crate::pipeline::Pipeline;
 
 /// Whom an attachment serves, and why it is as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,9 @@ pub struct About {
     pub skipped: Vec<Skipped>,
     /// Why objects are wanted that were there already, so that the plan does not name them.
     pub attributions: Vec<Attribution>,
+    /// What stages use whose names do not say it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub uses: BTreeMap<String, String>,
 }
 
 /// Why an object is wanted.
@@ -34,7 +39,13 @@ pub struct Attribution {
 
 impl About {
     /// What a call said that ended in this projection.
-    pub fn of(request: &Request, projection: &Projection, touched: &BTreeSet<Key>, plan: &Plan) -> Self {
+    pub fn of(
+        request: &Request,
+        pipeline: &Pipeline,
+        projection: &Projection,
+        touched: &BTreeSet<Key>,
+        plan: &Plan,
+    ) -> Self {
         let planned: BTreeSet<Key> = plan.edits.iter().map(|planned| planned.edit.key()).collect();
         let attribution = |key: &Key| {
             let (stage, why) = projection.reason(key)?;
@@ -46,7 +57,13 @@ impl About {
             settings: projection.facts().settings.clone(),
             skipped: projection.skipped().to_vec(),
             attributions: touched.difference(&planned).filter_map(attribution).collect(),
+            uses: pipeline.uses.clone(),
         }
+    }
+
+    /// What a stage uses, as its pipeline says it.
+    pub fn uses(&self, stage: &str) -> String {
+        self.uses.get(stage).cloned().unwrap_or_else(|| format!("native:{stage}"))
     }
 }
 
