@@ -1,9 +1,8 @@
 //! The one table of error codes: what went wrong, the number the runtime sees, and what to try.
 
-use std::error::Error;
-
 use coordinator_core::{
     attachment::{AttachmentError, NamespaceError},
+    chain::chain,
     effective::EffectiveError,
     guest::GuestError,
     node_defaults::NodeDefaultsError,
@@ -104,21 +103,6 @@ impl CniError {
             "details": self.details,
         })
     }
-}
-
-/// An error and all that stands behind it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        source = cause.source();
-    }
-    line
 }
 
 /// All wrong values in one error.

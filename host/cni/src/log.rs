@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use coordinator_core::log_file;
+use coordinator_core::{chain::chain, log_file};
 use coordinator_sdk::{LogLevel, LogOptions};
 use tracing::level_filters::LevelFilter;
 
@@ -10,7 +10,7 @@ use tracing::level_filters::LevelFilter;
 pub(crate) fn start(options: &LogOptions, directory: &Path) -> Option<String> {
     let file = match log_file::open(options, directory) {
         Ok(file) => file,
-        Err(error) => return Some(crate::error::chain(&error)),
+        Err(error) => return Some(chain(&error)),
     };
     let level = match options.level {
         LogLevel::Debug => LevelFilter::DEBUG,

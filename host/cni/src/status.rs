@@ -1,13 +1,16 @@
 //! STATUS: whether an ADD would work now.
 
-use coordinator_core::attachment::{Places, ready};
+use coordinator_core::{
+    attachment::{Places, ready},
+    chain::chain,
+};
 use coordinator_sdk::Request;
 use serde_json::Value;
 
 use crate::{
     add::{Unsettled, settle},
     call::Configuration,
-    error::{CniError, Code, chain, failed_guest},
+    error::{CniError, Code, failed_guest},
 };
 
 /// Serves a STATUS.

@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod attachment;
+pub mod chain;
 pub mod check;
 pub mod conflict_report;
 pub mod doctor;
