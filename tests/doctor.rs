@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use coordinator_lab::{Families, Lab, run, tool};
+use coordinator_lab::{Families, Lab, ask, ask_json, run};
 use serde_json::Value;
 
 /// What is found, and the exit code.
 fn findings() -> Result<(Vec<Value>, i32)> {
-    let output = std::process::Command::new(tool()?).args(["doctor", "--json"]).output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let answers = serde_json::from_slice(&output.stdout).with_context(|| said)?;
-    Ok((answers, output.status.code().context("an exit code")?))
+    let (answer, code) = ask_json(&["doctor"])?;
+    Ok((answer.as_array().context("a list")?.clone(), code))
 }
 
 fn codes(found: &[Value]) -> BTreeSet<&str> {
@@ -80,7 +78,7 @@ fn a_pods_trouble_is_found_once() {
         }
         lab.node.ip(&["rule del priority 1000"])?;
         assert_eq!(codes(&findings()?.0), BTreeSet::from(["drift", "shared-rule"]));
-        std::process::Command::new(tool()?).args(["check", "--repair"]).output()?;
+        ask(&["check", "--repair"])?;
         assert_eq!(findings()?.1, 0);
 
         pod.host.ip(&["rule add from all lookup 101 priority 5"])?;

@@ -2,15 +2,16 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use coordinator_core::node_defaults::{POD_SETTING, pod_text};
-use coordinator_lab::{Families, Lab, Pod, command, run, tool};
+use coordinator_lab::{Families, Lab, Pod, ask, ask_json, run};
 use serde_json::{Value, json};
 
-fn ask(arguments: &[&str]) -> Result<Value> {
-    let mut arguments = arguments.to_vec();
-    arguments.push("--json");
-    Ok(serde_json::from_str(&command(&tool()?.display().to_string(), &arguments, "")?)?)
+/// Its answer.
+fn answer(arguments: &[&str]) -> Result<Value> {
+    let (answer, code) = ask_json(arguments)?;
+    ensure!(code == 0, "{arguments:?}: {answer}");
+    Ok(answer)
 }
 
 /// A value for each setting that a Pod can have any time.
@@ -74,8 +75,8 @@ fn explained(lab: &Lab, pod: &Pod, name: &str, value: &Value, sources: &[&str]) 
         configuration[name] = value.clone();
     }
     pod.add("eth0", &lab.network(1, 20, Families::V4), &configuration, &pod.result("eth0"))?;
-    let answer = ask(&["explain", "shop/web-0", name])?;
-    Ok((answer["value"].clone(), answer["source"].as_str().context("a source")?.to_owned()))
+    let found = answer(&["explain", "shop/web-0", name])?;
+    Ok((found["value"].clone(), found["source"].as_str().context("a source")?.to_owned()))
 }
 
 #[test]
@@ -140,7 +141,7 @@ fn a_stage_under_another_name_keeps_its_settings() {
         // A second ADD plans nothing, and the names stay known.
         pod.add("eth0", &network, &settings, &pod.result("eth0"))?;
         for (native, name, what, setting) in renamed {
-            let found = ask(&["explain", &pod.container, what])?;
+            let found = answer(&["explain", &pod.container, what])?;
             if native == "mode" {
                 assert_eq!(found["source"], format!("stage {name}"), "{found}");
                 continue;
@@ -150,12 +151,12 @@ fn a_stage_under_another_name_keeps_its_settings() {
             let due = object["settings"].as_array().context("settings")?;
             assert!(due.iter().any(|it| it["setting"] == setting), "{what}: {object}");
             // And back, from the setting to its objects.
-            let answer = ask(&["explain", &pod.container, setting])?;
-            let objects = answer["objects"].as_array().context("objects")?;
-            assert!(objects.iter().any(|it| it["stage"] == name && it["object"] == object["object"]), "{answer}");
+            let back = answer(&["explain", &pod.container, setting])?;
+            let objects = back["objects"].as_array().context("objects")?;
+            assert!(objects.iter().any(|it| it["stage"] == name && it["object"] == object["object"]), "{back}");
         }
-        let said = command(&tool()?.display().to_string(), &["explain", &pod.container, "10.96.0.0/16"], "")?;
-        assert!(said.contains("\n  stage site-ways (native:pod-routes), because "), "{said}");
+        let said = ask(&["explain", &pod.container, "10.96.0.0/16"])?;
+        assert!(said.answer.contains("\n  stage site-ways (native:pod-routes), because "), "{said:?}");
 
         // A name alone makes no built-in stage.
         let text = text.replace("site-ways", "neighbours").replace(
@@ -164,7 +165,7 @@ fn a_stage_under_another_name_keeps_its_settings() {
         );
         lab.write_pipeline("site", &text)?;
         pod.add("eth0", &network, &settings, &pod.result("eth0"))?;
-        let found = ask(&["explain", &pod.container, "10.96.0.0/16"])?;
+        let found = answer(&["explain", &pod.container, "10.96.0.0/16"])?;
         assert_eq!((&found[0]["stage"], &found[0]["use"]), (&json!("neighbours"), &json!("native:pod-routes")));
         assert_eq!(found[0]["settings"][0]["setting"], "serviceCIDR", "{found}");
         Ok(())
@@ -183,7 +184,7 @@ fn every_object_names_its_stage_and_the_setting_that_it_stands_on() {
         // A second ADD plans nothing, and still everything is explained.
         pod.add("eth0", &lab.network(1, 20, Families::V4), &settings, &pod.result("eth0"))?;
         let explain = |interface: &str, what: &str| -> Result<Value> {
-            Ok(ask(&["explain", &pod.container, what, "--interface", interface])?[0].clone())
+            Ok(answer(&["explain", &pod.container, what, "--interface", interface])?[0].clone())
         };
         for (interface, what, stage, setting) in [
             ("eth0", "10.96.0.0/16", "pod-routes", "serviceCIDR"),
@@ -200,7 +201,7 @@ fn every_object_names_its_stage_and_the_setting_that_it_stands_on() {
             let settings = found["settings"].as_array().context("settings")?;
             assert!(settings.iter().any(|it| it["setting"] == setting), "{interface} {what}: {found}");
         }
-        let shown = ask(&["show", &pod.container, "--interface", "eth0"])?;
+        let shown = answer(&["show", &pod.container, "--interface", "eth0"])?;
         let objects = shown["objects"].as_array().context("objects")?;
         let plan = pod.recorded_plan("eth0")?;
         let edits = plan["edits"].as_array().context("edits")?;

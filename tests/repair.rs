@@ -6,17 +6,15 @@ mod damage;
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use coordinator_lab::{Lab, Pod, difference, run, tool};
+use coordinator_lab::{Lab, Pod, ask_json, difference, run};
 use serde_json::Value;
 
 use damage::{NAMES, Random, attached, damages, settings};
 
 /// The tool's answer about all attachments, and its exit code.
 fn check(more: &[&str]) -> Result<(Vec<Value>, i32)> {
-    let output = std::process::Command::new(tool()?).args(["check", "--json"]).args(more).output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let answers = serde_json::from_slice(&output.stdout).with_context(|| said)?;
-    Ok((answers, output.status.code().context("an exit code")?))
+    let (answer, code) = ask_json(&[&["check"], more].concat())?;
+    Ok((answer.as_array().context("a list")?.clone(), code))
 }
 
 fn drifted(answers: &[Value]) -> BTreeSet<String> {
@@ -73,10 +71,8 @@ fn a_pod_whose_veth_pair_is_gone_gets_all_of_it_back() {
 fn what_belongs_to_no_record_goes_and_nothing_else() {
     run(|lab| {
         let gc = |more: &[&str]| -> Result<(Vec<String>, i32)> {
-            let output = std::process::Command::new(tool()?).args(["gc", "--json"]).args(more).output()?;
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let edits = serde_json::from_slice(&output.stdout).with_context(|| said)?;
-            Ok((edits, output.status.code().context("an exit code")?))
+            let (edits, code) = ask_json(&[&["gc"], more].concat())?;
+            Ok((serde_json::from_value(edits)?, code))
         };
         let empty = lab.node.snapshot()?;
         assert_eq!(gc(&["--dry-run"])?, (Vec::new(), 0));

@@ -19,6 +19,7 @@
 //! It needs root, or `unshare -Urn`; iproute2, nftables and the reference CNI plugins.
 
 mod advertise;
+mod ask;
 mod capture;
 mod command;
 mod host;
@@ -34,6 +35,7 @@ mod snapshot;
 mod traffic;
 mod trials;
 
+pub use ask::{Said, ask, ask_json};
 pub use capture::{Capture, Seen, most_in_a_second};
 pub use command::{command, plugin, tool};
 pub use host::Host;
