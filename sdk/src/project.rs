@@ -65,6 +65,8 @@ pub struct Projection {
     facts: Facts,
     reasons: BTreeMap<Key, (String, String)>,
     restored: BTreeSet<Key>,
+    /// What an earlier ADD made and no stage asked for.
+    released: BTreeSet<Key>,
     /// The Pod's routes that were moved, by id.
     moved: BTreeSet<u32>,
     warnings: Vec<String>,
@@ -88,6 +90,7 @@ impl Projection {
             facts,
             reasons: BTreeMap::new(),
             restored: BTreeSet::new(),
+            released: BTreeSet::new(),
             moved: BTreeSet::new(),
             warnings: Vec::new(),
             skipped: Vec::new(),
@@ -153,6 +156,7 @@ impl Projection {
     /// Gives up objects that an earlier ADD made and that no stage asked for any more.
     pub fn release(&mut self, before: &Model, keys: &BTreeSet<Key>) {
         self.facts.model.restore(before, keys);
+        self.released.extend(keys.iter().cloned());
     }
 
     /// The keys of all objects that proposals were about, and of those that the kernel would drop by
@@ -167,11 +171,15 @@ impl Projection {
     }
 
     fn explain(&self, edit: Edit) -> PlannedEdit {
-        let (stage, why) = self
-            .reasons
-            .get(&edit.key())
-            .cloned()
-            .unwrap_or_else(|| ("projection".to_owned(), "restores what the kernel drops by itself".to_owned()));
+        let key = edit.key();
+        let by_itself = || {
+            let why = match self.released.contains(&key) {
+                true => "no stage asks for it any more",
+                false => "restores what the kernel drops by itself",
+            };
+            ("projection".to_owned(), why.to_owned())
+        };
+        let (stage, why) = self.reasons.get(&key).cloned().unwrap_or_else(by_itself);
         PlannedEdit { edit, stage, why }
     }
 
