@@ -113,7 +113,7 @@ fn a_container_of_podman_is_found_by_its_name() {
         };
         let asked = || -> Result<()> {
             let list = ask(&["list", "--json"])?;
-            ensure!(list[0]["container"] == id.trim() && list[0]["pod"] == "web", "{list}");
+            ensure!(list[0]["container"] == id.trim() && list[0]["podName"] == "web", "{list}");
             // By name: the configuration and the result come from the runtime's memory.
             let plan = ask(&["plan", "web", "--json"])?;
             let edits = plan["plan"].as_array().context("a plan")?;

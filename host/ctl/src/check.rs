@@ -1,7 +1,10 @@
 //! `coordinatorctl check`: whether attachments are as they were made; `--repair` makes them so.
 
 use clap::Args;
-use coordinator_core::attachment::{self, CheckCall};
+use coordinator_core::{
+    attachment::{self, CheckCall},
+    chain::chain,
+};
 use coordinator_sdk::Drift;
 use serde_json::{Map, Value, json};
 
@@ -35,13 +38,11 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
     let attachments = match &arguments.whom {
         Some(whom) => {
             let (interface, places) = (arguments.interface.clone(), arguments.places.clone());
-            Whom { whom: whom.clone(), interface, places }.all()?
+            let (first, rest) = Whom { whom: whom.clone(), interface, places }.attached()?;
+            std::iter::once(first).chain(rest).collect()
         }
         None => known::all(&arguments.places)?,
     };
-    if let Some(whom) = arguments.whom.as_ref().filter(|_| attachments.iter().all(|known| known.record.is_none())) {
-        return Err(Failure::NotFound { whom: format!("{whom:?}") });
-    }
     let mut answers = Vec::new();
     let mut exit = Exit::Success;
     for known in attachments.iter().filter(|known| known.record.is_some()) {
@@ -75,13 +76,10 @@ fn one(known: &Known, arguments: &Arguments) -> Outcome {
 }
 
 fn to_text(known: &Known, outcome: &Outcome, is_repairing: bool) -> String {
-    let whom = match known.pod().as_str() {
-        "" => known.short(),
-        pod => format!("{} ({pod})", known.short()),
-    };
+    let whom = known.described();
     let (drifts, edits) = match outcome {
         Ok(found) => found,
-        Err(failure) => return format!("{whom}: {}\n", crate::terminal::chain(failure)),
+        Err(failure) => return format!("{whom}: {}\n", chain(failure)),
     };
     if drifts.is_empty() && edits.is_empty() {
         return format!("{whom}: as it was made\n");
@@ -94,17 +92,16 @@ fn to_text(known: &Known, outcome: &Outcome, is_repairing: bool) -> String {
 }
 
 fn to_json(known: &Known, outcome: &Outcome) -> Value {
-    let mut answer = json!({
-        "container": known.container, "interface": known.interface, "network": known.network, "pod": known.pod(),
-    });
+    let mut answer = known.to_json();
     let drift =
         |drift: &Drift| json!({"object": drift.key.to_string(), "expected": drift.expected, "found": drift.found});
-    let more = match outcome {
-        Ok((drifts, edits)) => json!({"drifts": drifts.iter().map(drift).collect::<Vec<_>>(), "done": edits}),
-        Err(failure) => json!({"error": crate::terminal::chain(failure)}),
+    let more: Map<String, Value> = match outcome {
+        Ok((drifts, edits)) => {
+            let drifts: Vec<Value> = drifts.iter().map(drift).collect();
+            [("drifts".to_owned(), drifts.into()), ("done".to_owned(), edits.as_slice().into())].into_iter().collect()
+        }
+        Err(failure) => [("error".to_owned(), chain(failure).into())].into_iter().collect(),
     };
-    if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {
-        answer.extend(more);
-    }
-    answer
+    answer.extend(more);
+    answer.into()
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use coordinator_core::{
+    chain::chain,
     doctor::{self, Diagnosis, Gravity},
     record::{Record, State},
 };
@@ -11,7 +12,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     subject::{self, Places, Whom, known, known::Known},
-    terminal::{self, Terminal},
+    terminal::Terminal,
 };
 
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut found = doctor::node(&arguments.places.of_attachments())?;
     let attachments = match &arguments.whom {
-        Some(whom) => Whom { whom: whom.clone(), interface: None, places: arguments.places.clone() }.all()?,
+        Some(whom) => Whom { whom: whom.clone(), interface: None, places: arguments.places.clone() }.pod()?,
         None => known::all(&arguments.places)?,
     };
     let attached: Vec<&Known> = attachments.iter().filter(|known| known.record.is_some()).collect();
@@ -60,7 +61,7 @@ fn of_pod(pod: &[&Known], arguments: &Arguments) -> Vec<Diagnosis> {
             code: "unreachable-pod",
             gravity: Gravity::Risk,
             subject: first.short(),
-            finding: format!("the Pod cannot be looked at: {}", terminal::chain(&failure)),
+            finding: format!("the Pod cannot be looked at: {}", chain(&failure)),
             treatment: "when the Pod is gone, the runtime's next GC removes its record".to_owned(),
         }]
     })

@@ -1,7 +1,9 @@
 //! `coordinatorctl explain`: why an attachment has what it has: which stage, which setting, from which source.
 
+use std::net::IpAddr;
+
 use clap::Args;
-use coordinator_core::record::Record;
+use coordinator_core::{record::Record, settings::nearest};
 use coordinator_sdk::{Key, Settings, Side};
 use serde_json::{Value, json};
 
@@ -49,7 +51,7 @@ impl Explained {
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let known = arguments.whom.one()?;
-    let Some(record) = &known.record else { return Err(Failure::NotFound { whom: known.short() }) };
+    let record = known.record.as_ref().ok_or_else(|| known.not_attached())?;
     if let Some(shown) = settings_view::one(&record.about.settings, &arguments.what) {
         let objects = of_setting(record, shown.name);
         match arguments.json {
@@ -72,7 +74,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
     }
     let found: Vec<Explained> = objects(record).into_iter().filter(|it| is_meant(it, &arguments.what)).collect();
     if found.is_empty() {
-        return Err(Failure::NoObject { what: arguments.what.clone(), whom: known.short() });
+        let (what, whom) = (arguments.what.clone(), known.described());
+        return Err(Failure::NoObject { advice: advice(&what, &arguments.whom.whom), what, whom });
     }
     match arguments.json {
         true => terminal.answer_json(&found.iter().map(to_json).collect::<Vec<_>>().into())?,
@@ -105,8 +108,21 @@ fn of_setting(record: &Record, name: &str) -> Vec<Explained> {
 }
 
 fn is_meant(explained: &Explained, what: &str) -> bool {
-    let is_part = |text: &str| text.contains(what);
-    is_part(&explained.object) || is_part(&explained.state)
+    let is_part = |what: &str| explained.object.contains(what) || explained.state.contains(what);
+    match what {
+        // As `ip route` says it.
+        "default" => is_part(" 0.0.0.0/0 ") || is_part(" ::/0 "),
+        what => is_part(what),
+    }
+}
+
+/// What somebody may try who asked for what is not there.
+fn advice(what: &str, whom: &str) -> String {
+    match (nearest(what, Settings::NAMES), what.parse::<IpAddr>()) {
+        (Some(name), _) => format!("did you mean {name}?"),
+        (None, Ok(ip)) => format!("`coordinatorctl path {whom} --to {ip}` says which route leads there"),
+        (None, Err(_)) => "`coordinatorctl show` lists what it has".to_owned(),
+    }
 }
 
 /// The object as it is wanted.

@@ -27,7 +27,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
     // No stage runs: whatever one would refuse, the facts can be recorded.
     let nothing = Pipeline::default();
     let container = arguments.container.clone();
-    let call = plan::call_of(&arguments.whom, arguments.config.as_deref(), container, Some(nothing))?;
+    let (call, hearsay) = plan::call_of(&arguments.whom, arguments.config.as_deref(), container, Some(nothing))?;
+    hearsay.into_iter().for_each(|note| terminal.remark(&format!("note: {note}\n")));
     let facts = attachment::plan(&call)?.facts;
     let text = serde_json::to_value(&facts).map(|facts| format!("{facts:#}\n"));
     let text = text.map_err(|source| Failure::Json { path: PathBuf::from("the facts"), source })?;

@@ -4,15 +4,19 @@ use std::{io, path::PathBuf};
 
 use coordinator_core::{
     attachment::{AttachmentError, NamespaceError},
+    chain::chain,
     effective::EffectiveError,
     guest::GuestError,
-    pipeline::PipelineError,
+    pipeline::{PipelineError, Problem, Sources},
     preparation::PreparationError,
     record::StoreError,
     replay::ReplayError,
 };
 
-use crate::exit::Exit;
+use coordinator_sdk::InterfaceName;
+use serde_json::{Value, json};
+
+use crate::{exit::Exit, pipeline::diagnostic};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -59,33 +63,67 @@ pub(crate) enum Failure {
         path: PathBuf,
     },
     /// Nothing is known of what the caller named.
-    #[error("no attachment is known of {whom}; `coordinatorctl list` shows those that are")]
+    #[error("no attachment is known of {whom:?}; {advice}")]
     NotFound {
         /// As it was named.
         whom: String,
+        /// Who may be meant, or where those are shown that are known.
+        advice: String,
+    },
+    /// The runtime knows it, and we do not.
+    #[error("{whom} has no record: coordinator has not attached it; `coordinatorctl plan` shows what an ADD would do")]
+    NotAttached {
+        /// The attachment.
+        whom: String,
+    },
+    /// The Pod is known, and it has no such attachment.
+    #[error("{whom} has no attachment {interface}; it has {has}")]
+    NoInterface {
+        /// The Pod.
+        whom: String,
+        /// The interface that was asked for.
+        interface: InterfaceName,
+        /// Those that it has.
+        has: String,
     },
     /// The attachment has nothing of the kind.
-    #[error("{whom} has no setting and no object called {what:?}; `coordinatorctl show` lists what it has")]
+    #[error("{whom} has no setting and no object called {what:?}; {advice}")]
     NoObject {
         /// As it was named.
         what: String,
         /// The attachment.
         whom: String,
+        /// What to try.
+        advice: String,
+    },
+    /// There is no conversation of the kind.
+    #[error("{whom} has no path from or to such an address; its addresses are {has}")]
+    NoPath {
+        /// The Pod.
+        whom: String,
+        /// Its addresses.
+        has: String,
+    },
+    /// No test has such a name.
+    #[error("no test's name contains {only:?}")]
+    NoTest {
+        /// What was asked for.
+        only: String,
     },
     /// The caller must choose.
-    #[error("{whom} has several attachments: {names}; choose one with --interface")]
+    #[error("{whom:?} has several attachments: {names}; choose one with --interface")]
     Ambiguous {
         /// As it was named.
         whom: String,
-        /// What may be meant.
+        /// Their interfaces.
         names: String,
     },
     /// A name that several Pods bear.
-    #[error("{whom:?} is several Pods: {names}; name one by its container")]
+    #[error("{whom:?} names several Pods: {names}; name one by NAMESPACE/NAME or by its container's id")]
     SeveralPods {
         /// As it was named.
         whom: String,
-        /// Two of them.
+        /// Their containers and names.
         names: String,
     },
     /// Nobody knows where the Pod's namespace is.
@@ -174,12 +212,32 @@ pub(crate) enum Failure {
     /// The answer could not be written.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
-    /// A pipeline that the caller named is wrong.
+    /// A pipeline file that the caller named is wrong.
+    #[error("the pipeline is wrong: {} problems", .problems.len())]
+    Mistakes {
+        /// Every problem, warnings included.
+        problems: Vec<Problem>,
+        /// The files that they are in.
+        sources: Sources,
+    },
+    /// A pipeline cannot be used.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
 }
 
 impl Failure {
+    /// What a program reads in the answer's place.
+    pub(crate) fn to_json(&self) -> Value {
+        let (error, exit) = (chain(self), self.exit().number());
+        match self {
+            Self::Mistakes { problems, .. } | Self::Pipeline(PipelineError::Wrong(problems)) => {
+                let problems: Vec<Value> = problems.iter().map(diagnostic::json).collect();
+                json!({"error": error, "exit": exit, "problems": problems})
+            }
+            _ => json!({"error": error, "exit": exit}),
+        }
+    }
+
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
@@ -189,7 +247,11 @@ impl Failure {
                 Exit::NoInput
             }
             Self::NotFound { .. }
+            | Self::NotAttached { .. }
+            | Self::NoInterface { .. }
             | Self::NoObject { .. }
+            | Self::NoPath { .. }
+            | Self::NoTest { .. }
             | Self::NoNamespace { .. }
             | Self::Namespace(NamespaceError::Open { .. }) => Exit::NoInput,
             Self::Attachment(AttachmentError::NotAttached { .. }) => Exit::NoInput,
@@ -204,7 +266,7 @@ impl Failure {
             Self::Replay(ReplayError::Facts { .. } | ReplayError::Setting(_)) => Exit::Configuration,
             Self::Replay(ReplayError::Run(_)) | Self::Attachment(AttachmentError::Run(_)) => Exit::No,
             Self::Pipeline(error) | Self::Effective(EffectiveError::Pipeline(error)) => pipeline(error),
-            Self::Effective(EffectiveError::Wrong(_)) => Exit::Configuration,
+            Self::Effective(EffectiveError::Wrong(_)) | Self::Mistakes { .. } => Exit::Configuration,
             Self::Read { .. } | Self::Write { .. } | Self::Output(_) | Self::Namespace(_) | Self::Records(_) => {
                 Exit::Io
             }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use coordinator_core::record::State;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     exit::Exit,
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let attachments = known::all(&arguments.places)?;
     if arguments.json {
-        terminal.answer_json(&attachments.iter().map(to_json).collect::<Vec<_>>().into())?;
+        terminal.answer_json(&attachments.iter().map(|known| fields(known).into()).collect::<Vec<Value>>().into())?;
     } else if attachments.is_empty() {
         terminal.remark("no attachment is known on this node\n");
     } else {
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
 }
 
 /// What our record says of the state; an attachment that only the runtime remembers has none.
-fn state(known: &Known) -> &'static str {
+pub(crate) fn state(known: &Known) -> &'static str {
     match known.record.as_ref().map(|record| record.state) {
         Some(State::Committed) => "attached",
         Some(State::Intent) => "interrupted",
@@ -66,17 +66,13 @@ fn row(known: &Known) -> Vec<String> {
     ]
 }
 
-fn to_json(known: &Known) -> Value {
-    json!({
-        "container": known.container,
-        "interface": known.interface,
-        "podNamespace": known.pod_namespace,
-        "pod": known.pod_name,
-        "network": known.network,
-        "mode": mode(known),
-        "table": known.record.as_ref().and_then(|record| record.table),
-        "addresses": addresses(known),
-        "namespace": known.namespace_path(),
-        "state": state(known),
-    })
+/// An attachment for programs.
+pub(crate) fn fields(known: &Known) -> Map<String, Value> {
+    let mut fields = known.to_json();
+    fields.insert("mode".to_owned(), mode(known).into());
+    fields.insert("table".to_owned(), known.record.as_ref().and_then(|record| record.table).into());
+    fields.insert("addresses".to_owned(), addresses(known).into());
+    fields.insert("namespace".to_owned(), json!(known.namespace_path()));
+    fields.insert("state".to_owned(), state(known).into());
+    fields
 }

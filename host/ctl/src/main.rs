@@ -29,11 +29,12 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use exit::Exit;
 use failure::Failure;
-use terminal::{Color, Terminal};
+use pipeline::diagnostic::Format;
+use terminal::{Color, Reader, Terminal};
 
 /// Shows what coordinator would do, did, and why; writes and checks pipelines.
 #[derive(Debug, Parser)]
@@ -110,8 +111,12 @@ impl Command {
 }
 
 fn main() -> ExitCode {
-    let line = match CommandLine::try_parse() {
-        Ok(line) => line,
+    let parsed = CommandLine::command().try_get_matches().and_then(|matches| {
+        let reader = reader(&matches);
+        Ok((CommandLine::from_arg_matches(&matches)?, reader))
+    });
+    let (line, reader) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
             // Help that nobody reads to its end is no fault.
@@ -119,14 +124,28 @@ fn main() -> ExitCode {
             return exit.into();
         }
     };
-    let terminal = Terminal::new(line.color);
+    let terminal = Terminal::new(line.color, reader);
     match line.command.run(&terminal) {
         Ok(exit) => exit.into(),
         Err(failure) if failure.is_broken_pipe() => Exit::Success.into(),
         Err(failure) => {
-            terminal.complain(&failure);
+            // Nobody is left who would read a second complaint.
+            drop(terminal.complain(&failure));
             failure.exit().into()
         }
+    }
+}
+
+/// For whom the answer of the command is that was named.
+fn reader(mut matches: &ArgMatches) -> Reader {
+    while let Some((_, inner)) = matches.subcommand() {
+        matches = inner;
+    }
+    let is_json = matches.try_get_one("json").ok().flatten() == Some(&true);
+    let is_of_programs = |format: &Format| *format != Format::Human;
+    match is_json || matches.try_get_one("format").ok().flatten().is_some_and(is_of_programs) {
+        true => Reader::Program,
+        false => Reader::Person,
     }
 }
 

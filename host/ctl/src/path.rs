@@ -1,6 +1,6 @@
 //! `coordinatorctl path`: whether packets come back the way they went.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use clap::Args;
 use coordinator_core::{
@@ -43,7 +43,13 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
     }
     match arguments.json {
         true => terminal.answer_json(&paths.iter().map(to_json).collect::<Vec<_>>().into())?,
-        false => terminal.answer(&to_text(&paths))?,
+        false if paths.is_empty() => terminal.answer("Every path is symmetric.\n")?,
+        false => {
+            terminal.answer(&to_text(&paths))?;
+            if paths.iter().any(|path| !path.drifts.is_empty()) {
+                terminal.answer(&format!("\nTry: coordinatorctl check {} --repair\n", arguments.whom.whom))?;
+            }
+        }
     }
     Ok(if is_well { Exit::Success } else { Exit::No })
 }
@@ -58,28 +64,23 @@ pub(crate) fn of(whom: &Whom, to: Option<IpAddr>, from: Option<IpAddr>) -> Resul
         let addresses: Vec<IpAddr> = addresses.flat_map(|record| record.addresses.clone()).collect();
         paths.retain(|path| addresses.contains(&path.local));
     }
+    if paths.is_empty() {
+        let has: BTreeSet<IpAddr> = records.iter().flat_map(|record| record.addresses.clone()).collect();
+        let has = has.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(Failure::NoPath { whom: known.pod_and_container(), has });
+    }
     Ok(paths)
 }
 
 /// One of the Pod's attachments, and the records of all of them: an interface alone says little about a Pod.
 pub(crate) fn records(whom: &Whom) -> Result<(Known, Vec<Record>), Failure> {
-    let meant = whom.all()?;
-    let Some(first) = meant.iter().find(|known| known.record.is_some()) else {
-        return Err(Failure::NotFound { whom: whom.whom.clone() });
-    };
-    if let Some(other) = meant.iter().find(|known| known.container != first.container) {
-        let names = format!("{}, {}", first.short(), other.short());
-        return Err(Failure::SeveralPods { whom: whom.whom.clone(), names });
-    }
+    let (first, _) = whom.attached()?;
     let all = subject::known::all(&whom.places)?.into_iter().filter(|known| known.container == first.container);
-    let records = all.filter_map(|known| known.record).filter(|record| record.state == State::Committed);
-    Ok((first.clone(), records.collect()))
+    let records = all.filter_map(|known| known.record).filter(|record| record.state == State::Committed).collect();
+    Ok((first, records))
 }
 
 fn to_text(paths: &[Path]) -> String {
-    if paths.is_empty() {
-        return "There is no path to show.\n".to_owned();
-    }
     let verdict = |path: &Path| if path.is_symmetric() { "symmetric" } else { "ASYMMETRIC" }.to_owned();
     let rows = paths.iter().map(|path| {
         vec![
@@ -94,7 +95,8 @@ fn to_text(paths: &[Path]) -> String {
     let mut text = table::render(&["pod address", "other side", "kind", "direction", "by", "verdict"], rows);
     for path in paths.iter() {
         let Some(fault) = &path.fault else { continue };
-        text.push_str(&format!("\n{} {} {} ({}):\n  {fault}\n", path.local, arrow(path), path.remote, path.class));
+        let (local, remote, class, interface) = (path.local, path.remote, path.class, &path.interface);
+        text.push_str(&format!("\n{local} {} {remote} ({class}) belongs to {interface}:\n  {fault}\n", arrow(path)));
         path.drifts.iter().for_each(|drift| text.push_str(&format!("  not as it was made: {drift}\n")));
     }
     text

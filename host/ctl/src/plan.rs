@@ -7,17 +7,20 @@ use coordinator_core::{
     attachment::{self, AddCall, AttachmentError, Namespace, Planned},
     effective::{Choice, effective},
     pipeline::Pipeline,
+    record::Record,
     replay::{self, ReplayError},
     runner::RunError,
 };
-use coordinator_sdk::{ContainerId, Facts, InterfaceName, Key, Mode, Plan, PlannedEdit, ProbeKind, Projection};
+use coordinator_sdk::{ContainerId, Facts, InterfaceName, Key, Mode, Plan, PlannedEdit, ProbeKind, Projection, Source};
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use crate::{
     exit::Exit,
     failure::Failure,
     pipeline::given,
-    subject::{self, Places, Whom, known::Known},
+    settings_view,
+    subject::{self, Places, Whom},
     table,
     terminal::Terminal,
 };
@@ -122,7 +125,7 @@ fn replayed(path: &std::path::Path, arguments: &Arguments) -> Result<Answer, Fai
 }
 
 fn live(whom: &Whom, arguments: &Arguments) -> Result<Answer, Failure> {
-    let call = call(whom, arguments)?;
+    let (call, hearsay) = call(whom, arguments)?;
     if call.settings.mode == Mode::Disable {
         // The plugin returns before it looks at anything.
         let facts = Facts { request: call.request.clone(), settings: call.settings.clone(), ..Facts::default() };
@@ -136,10 +139,9 @@ fn live(whom: &Whom, arguments: &Arguments) -> Result<Answer, Failure> {
         });
     }
     let Planned { projection, plan, present, interrupted, .. } = attachment::plan(&call)?;
-    let note = |record: &coordinator_core::record::Record| {
-        format!("an earlier call for {} did not end: the ADD undoes it first", record.interface)
-    };
-    let notes = interrupted.iter().map(note).collect();
+    let note =
+        |record: &Record| format!("an earlier call for {} did not end: the ADD undoes it first", record.interface);
+    let notes = interrupted.iter().map(note).chain(hearsay).collect();
     Ok(Answer {
         container: call.request.container.to_string(),
         interface: call.request.interface.to_string(),
@@ -150,29 +152,39 @@ fn live(whom: &Whom, arguments: &Arguments) -> Result<Answer, Failure> {
     })
 }
 
-fn call(whom: &Whom, arguments: &Arguments) -> Result<AddCall, Failure> {
+fn call(whom: &Whom, arguments: &Arguments) -> Result<(AddCall, Option<String>), Failure> {
     let pipeline = arguments.pipeline.as_ref().map(|path| Ok::<_, Failure>(Pipeline::try_from(given::sound(path)?)?));
     call_of(whom, arguments.config.as_deref(), arguments.container.clone(), pipeline.transpose()?)
 }
 
-/// The ADD as a runtime would make it; with a pipeline in place of the one that the settings name.
+const FROM_RECORD: &str = "the runtime remembers no configuration of it: the one that the record tells of is taken";
+const FROM_NOWHERE: &str = "no configuration is known: defaults are taken; --config FILE gives one, with prevResult";
+
+/// The ADD as a runtime would make it, with a pipeline in place of the one that the settings name; and what the caller
+/// should know of the configuration, where nobody gave one.
 pub(crate) fn call_of(
     whom: &Whom,
     config: Option<&std::path::Path>,
     container: Option<ContainerId>,
     pipeline: Option<Pipeline>,
-) -> Result<AddCall, Failure> {
+) -> Result<(AddCall, Option<String>), Failure> {
     let known = match whom.one() {
         Ok(known) => Some(known),
         // A namespace of which nothing is recorded yet: the caller says the rest.
         Err(Failure::NotFound { .. }) if whom.whom.starts_with('/') => None,
+        // One more attachment of a Pod that is known.
+        Err(Failure::NoInterface { .. }) if config.is_some() => {
+            Whom { interface: None, ..whom.clone() }.pod()?.into_iter().next()
+        }
         Err(failure) => return Err(failure),
     };
     let remembered = known.as_ref().and_then(|known| known.remembered.as_ref());
-    let fields = match (config, remembered) {
-        (Some(path), _) => subject::read_configuration(path)?,
-        (None, Some(remembered)) => remembered.configuration.clone(),
-        (None, None) => bare(known.as_ref()),
+    let record = known.as_ref().and_then(|known| known.record.as_ref());
+    let (fields, hearsay) = match (config, remembered, record) {
+        (Some(path), ..) => (subject::read_configuration(path)?, None),
+        (None, Some(remembered), _) => (remembered.configuration.clone(), None),
+        (None, None, Some(record)) => (recorded(record), Some(FROM_RECORD.to_owned())),
+        (None, None, None) => (Map::new(), Some(FROM_NOWHERE.to_owned())),
     };
     let container = container.or_else(|| known.as_ref().map(|known| known.container.clone()));
     let interface = whom.interface.clone().or_else(|| known.as_ref().map(|known| known.interface.clone()));
@@ -190,13 +202,16 @@ pub(crate) fn call_of(
     let addresses = subject::addresses(&fields, &request.interface);
     let places = whom.places.of_attachments();
     let (settings, pipeline) = (effective.resolved.settings, effective.pipeline);
-    Ok(AddCall { request, settings, namespace, addresses, pipeline, places })
+    Ok((AddCall { request, settings, namespace, addresses, pipeline, places }, hearsay))
 }
 
-/// Nobody remembers a configuration: only the network's name is known.
-fn bare(known: Option<&Known>) -> Map<String, Value> {
-    let name = known.map(|known| known.network.as_str()).unwrap_or_default();
-    [("name".to_owned(), name.into())].into_iter().collect()
+/// What the record tells of the configuration that it was made with: the values that it set, and the addresses.
+fn recorded(record: &Record) -> Map<String, Value> {
+    let settings = settings_view::all(&record.about.settings).into_iter();
+    let said = settings.filter(|shown| shown.source == Source::Configuration);
+    let ips: Vec<Value> = record.addresses.iter().map(|ip| json!({"address": IpNet::from(*ip)})).collect();
+    let others = [("name", json!(record.network)), ("prevResult", json!({"ips": ips}))].into_iter();
+    said.map(|shown| (shown.name, shown.value)).chain(others).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 fn to_text(answer: &Answer) -> String {

@@ -1,13 +1,14 @@
 //! `coordinatorctl show`: everything that is recorded of an attachment.
 
 use clap::Args;
-use coordinator_core::record::{Record, State};
+use coordinator_core::record::Record;
 use serde_json::{Value, json};
 
 use crate::{
     exit::Exit,
     explain,
     failure::Failure,
+    list,
     settings_view::{self, Shown},
     subject::{Whom, known::Known},
     table,
@@ -25,7 +26,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let known = arguments.whom.one()?;
-    let Some(record) = &known.record else { return Err(Failure::NotFound { whom: known.short() }) };
+    let record = known.record.as_ref().ok_or_else(|| known.not_attached())?;
     match arguments.json {
         true => terminal.answer_json(&to_json(&known, record))?,
         false => terminal.answer(&to_text(&known, record))?,
@@ -50,7 +51,7 @@ fn to_text(known: &Known, record: &Record) -> String {
     head("Mode", format!("{:?}", record.about.settings.mode).to_lowercase());
     head("Addresses", addresses.join(" "));
     head("Table", table.unwrap_or_default());
-    head("State", if record.state == State::Committed { "attached" } else { "interrupted" }.to_owned());
+    head("State", list::state(known).to_owned());
     for skipped in &record.about.skipped {
         head("Skipped", format!("stage {}: {}", skipped.stage, skipped.why));
     }
@@ -64,18 +65,11 @@ fn to_text(known: &Known, record: &Record) -> String {
 }
 
 fn to_json(known: &Known, record: &Record) -> Value {
-    json!({
-        "container": record.container,
-        "interface": record.interface,
-        "network": record.network,
-        "pod": known.pod(),
-        "namespace": known.namespace_path(),
-        "mode": record.about.settings.mode,
-        "addresses": record.addresses,
-        "table": record.table,
-        "committed": record.state == State::Committed,
-        "skipped": record.about.skipped,
-        "settings": settings_view::all(&record.about.settings).iter().map(Shown::to_json).collect::<Vec<_>>(),
-        "objects": explain::objects(record).iter().map(explain::to_json).collect::<Vec<_>>(),
-    })
+    let mut fields = list::fields(known);
+    let settings: Vec<Value> = settings_view::all(&record.about.settings).iter().map(Shown::to_json).collect();
+    let objects: Vec<Value> = explain::objects(record).iter().map(explain::to_json).collect();
+    fields.insert("skipped".to_owned(), json!(record.about.skipped));
+    fields.insert("settings".to_owned(), settings.into());
+    fields.insert("objects".to_owned(), objects.into());
+    fields.into()
 }

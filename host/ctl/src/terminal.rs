@@ -1,15 +1,15 @@
 //! Where answers and complaints are written: colours on a terminal only, or as the caller says.
 
 use std::{
-    error::Error,
     fmt,
     io::{self, Write as _},
 };
 
 use anstream::{AutoStream, ColorChoice};
+use coordinator_core::chain::chain;
 use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, pipeline::diagnostic};
 
 /// Whether colours are used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -33,20 +33,30 @@ impl fmt::Display for Color {
     }
 }
 
+/// For whom answers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// They are text.
+    Person,
+    /// Standard output holds one JSON document, whatever happens.
+    Program,
+}
+
 /// The two streams of a person or a script.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     choice: ColorChoice,
+    reader: Reader,
 }
 
 impl Terminal {
-    pub(crate) fn new(color: Color) -> Self {
+    pub(crate) fn new(color: Color, reader: Reader) -> Self {
         let choice = match color {
             Color::Auto => ColorChoice::Auto,
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        Self { choice }
+        Self { choice, reader }
     }
 
     /// Writes an answer, as it is, to standard output.
@@ -73,23 +83,21 @@ impl Terminal {
         drop(stream.write_all(text.as_bytes()));
     }
 
-    /// Says why there is no answer, with all that stands behind it.
-    pub(crate) fn complain(&self, failure: &Failure) {
-        self.remark(&format!("coordinatorctl: {}\n", chain(failure)));
-    }
-}
-
-/// An error and all that stands behind it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
+    /// Says why there is no answer, with all that stands behind it; to a program, too, in the answer's place.
+    ///
+    /// # Errors
+    /// As [`Terminal::answer`].
+    pub(crate) fn complain(&self, failure: &Failure) -> Result<(), Failure> {
+        match failure {
+            Failure::Mistakes { problems, sources } => {
+                problems.iter().for_each(|problem| self.remark(&diagnostic::human(problem, sources)));
+                self.remark(&diagnostic::summary(problems));
+            }
+            failure => self.remark(&format!("coordinatorctl: {}\n", chain(failure))),
         }
-        source = cause.source();
+        match self.reader {
+            Reader::Person => Ok(()),
+            Reader::Program => self.answer_json(&failure.to_json()),
+        }
     }
-    line
 }

@@ -55,6 +55,15 @@ pub(crate) fn json(problem: &Problem) -> Value {
     })
 }
 
+/// How many there are.
+pub(crate) fn summary(problems: &[Problem]) -> String {
+    let counted = |severity, what: &str| {
+        let count = problems.iter().filter(|problem| problem.severity == severity).count();
+        format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    };
+    format!("{}, {}\n", counted(Severity::Error, "error"), counted(Severity::Warning, "warning"))
+}
+
 /// All problems as a SARIF log.
 pub(crate) fn sarif(problems: &[Problem]) -> Value {
     let result = |problem: &Problem| {

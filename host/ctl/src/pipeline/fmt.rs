@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use clap::Args;
+use serde_json::json;
 use toml_edit::{Decor, DocumentMut, Item, KeyMut, Table, Value};
 
 use super::given;
@@ -16,24 +17,29 @@ pub(crate) struct Arguments {
     /// Write nothing; name the files that would change
     #[arg(long)]
     check: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
-    let mut exit = Exit::Success;
+    let mut changed = Vec::new();
     for path in &arguments.files {
         let text = given::read(path)?.text;
         let tidy = tidied(&text).map_err(|source| Failure::Toml { path: path.clone(), source })?;
         if tidy == text {
             continue;
         }
-        if arguments.check {
-            exit = Exit::No;
-        } else {
+        if !arguments.check {
             fs::write(path, tidy).map_err(|source| Failure::Write { path: path.clone(), source })?;
         }
-        terminal.answer(&format!("{}\n", path.display()))?;
+        changed.push(path);
     }
-    Ok(exit)
+    match arguments.json {
+        true => terminal.answer_json(&json!(changed))?,
+        false => changed.iter().try_for_each(|path| terminal.answer(&format!("{}\n", path.display())))?,
+    }
+    Ok(if arguments.check && !changed.is_empty() { Exit::No } else { Exit::Success })
 }
 
 /// The text in its one form.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coordinator_core::pipeline::{Draft, Library, PipelineError, SourceFile, builtin_file};
+use coordinator_core::pipeline::{Draft, Library, Severity, SourceFile, builtin_file};
 
 use crate::failure::Failure;
 
@@ -20,7 +20,11 @@ pub(crate) fn read(path: &Path) -> Result<SourceFile, Failure> {
 
 /// Reads it with all that it extends; a wrong one is a failure.
 pub(crate) fn sound(path: &Path) -> Result<Draft, Failure> {
-    Ok(Draft::sound(read(path)?, Library::Caller).map_err(PipelineError::Wrong)?)
+    let (draft, problems) = Draft::read(read(path)?, Library::Caller);
+    match problems.iter().any(|problem| problem.severity == Severity::Error) {
+        true => Err(Failure::Mistakes { problems, sources: draft.sources }),
+        false => Ok(draft),
+    }
 }
 
 /// The folder against which a pipeline's own paths are meant.

@@ -10,6 +10,7 @@ use coordinator_core::{
     guest::Digest,
     pipeline::{Draft, Library, Lock, lock_path},
 };
+use serde_json::json;
 
 use super::given;
 use crate::{exit::Exit, failure::Failure, terminal::Terminal};
@@ -22,22 +23,30 @@ pub(crate) struct Arguments {
     /// Write nothing; say whether the lock file is as it should be
     #[arg(long)]
     check: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
     if arguments.check {
         let path = lock_path(&arguments.file);
         let lock = wanted(&arguments.file)?;
-        let is_current = fs::read_to_string(&path).is_ok_and(|known| known == lock.to_text());
-        if !is_current && !lock.0.is_empty() {
-            terminal.answer(&format!("{} is not as it should be\n", path.display()))?;
-            return Ok(Exit::No);
+        let is_right = lock.0.is_empty() || fs::read_to_string(&path).is_ok_and(|known| known == lock.to_text());
+        match (arguments.json, is_right) {
+            (true, _) => terminal.answer_json(&json!({"lock": path, "right": is_right}))?,
+            (false, true) => {}
+            (false, false) => terminal.answer(&format!(
+                "{} is not as it should be; coordinatorctl pipeline lock writes it\n",
+                path.display()
+            ))?,
         }
-        return Ok(Exit::Success);
+        return Ok(if is_right { Exit::Success } else { Exit::No });
     }
-    match write(&arguments.file)? {
-        Some(path) => terminal.answer(&format!("{}\n", path.display()))?,
-        None => terminal.remark("no guest of this pipeline needs a lock: each has its sha256\n"),
+    match (arguments.json, write(&arguments.file)?) {
+        (true, path) => terminal.answer_json(&json!({"lock": path, "right": true}))?,
+        (false, Some(path)) => terminal.answer(&format!("{}\n", path.display()))?,
+        (false, None) => terminal.remark("no guest of this pipeline needs a lock: each has its sha256\n"),
     }
     Ok(Exit::Success)
 }

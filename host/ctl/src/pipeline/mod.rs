@@ -1,6 +1,6 @@
 //! `coordinatorctl pipeline`: what the author of a pipeline needs.
 
-mod diagnostic;
+pub(crate) mod diagnostic;
 mod diff;
 mod fmt;
 pub(crate) mod given;

@@ -59,6 +59,9 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
             }));
         }
     }
+    if let Some(only) = arguments.only.as_ref().filter(|_| results.is_empty()) {
+        return Err(Failure::NoTest { only: only.clone() });
+    }
     if arguments.json {
         terminal.answer_json(&results.into())?;
     } else if results.is_empty() {

@@ -19,23 +19,27 @@ pub(crate) struct Arguments {
     /// How problems are shown
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     format: Format,
+    /// As `--format json`
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Take warnings for errors
     #[arg(long)]
     deny_warnings: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
+    let format = if arguments.json { Format::Json } else { arguments.format };
     let mut problems: Vec<Problem> = Vec::new();
     for path in &arguments.files {
         let (draft, found) = Draft::read(given::read(path)?, Library::Caller);
-        if arguments.format == Format::Human {
+        if format == Format::Human {
             for problem in &found {
                 terminal.answer(&diagnostic::human(problem, &draft.sources))?;
             }
         }
         problems.extend(found);
     }
-    match arguments.format {
+    match format {
         Format::Human => {}
         Format::Json => {
             let all: Vec<_> = problems.iter().map(diagnostic::json).collect();
@@ -43,15 +47,9 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
         }
         Format::Sarif => terminal.answer_json(&diagnostic::sarif(&problems))?,
     }
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-    let warnings = problems.len().saturating_sub(errors);
-    if arguments.format == Format::Human && !problems.is_empty() {
-        terminal.remark(&format!("{}, {}\n", counted(errors, "error"), counted(warnings, "warning")));
+    if format == Format::Human && !problems.is_empty() {
+        terminal.remark(&diagnostic::summary(&problems));
     }
-    let is_wrong = errors > 0 || arguments.deny_warnings && warnings > 0;
-    Ok(if is_wrong { Exit::Configuration } else { Exit::Success })
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    let counts = |problem: &Problem| problem.severity == Severity::Error || arguments.deny_warnings;
+    Ok(if problems.iter().any(counts) { Exit::Configuration } else { Exit::Success })
 }

@@ -30,11 +30,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let (known, records) = path::records(&arguments.whom)?;
-    let Some(record) = known.record.clone().or_else(|| records.first().cloned()) else {
-        return Err(Failure::NotFound { whom: known.short() });
-    };
+    let record = known.record.as_ref().or(records.first()).ok_or_else(|| known.not_attached())?;
     let namespace = subject::namespace(&known)?;
-    let model = attachment::look(&record, &namespace)?;
+    let model = attachment::look(record, &namespace)?;
     let paths = path::of(&Whom { interface: None, ..arguments.whom.clone() }, None, None)?;
     let text = page::render(&known, &records, &model, &paths);
     if arguments.html.as_os_str() == "-" {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use coordinator_core::record::{Record, Store};
 use coordinator_sdk::{ContainerId, InterfaceName};
+use serde_json::{Map, Value};
 
 use super::{
     Places,
@@ -62,6 +63,40 @@ impl Known {
         match (self.pod_namespace.as_str(), self.pod_name.as_str()) {
             ("", name) => name.to_owned(),
             (namespace, name) => format!("{namespace}/{name}"),
+        }
+    }
+
+    /// Which attachment it is, for programs.
+    pub(crate) fn to_json(&self) -> Map<String, Value> {
+        let fields = [
+            ("container", self.container.as_str()),
+            ("interface", self.interface.as_str()),
+            ("network", &self.network),
+            ("podNamespace", &self.pod_namespace),
+            ("podName", &self.pod_name),
+        ];
+        fields.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()
+    }
+
+    /// Why a command that needs our record cannot answer.
+    pub(crate) fn not_attached(&self) -> Failure {
+        Failure::NotAttached { whom: self.described() }
+    }
+
+    /// Whose attachment it is: the container and, where somebody named it, the Pod.
+    pub(crate) fn pod_and_container(&self) -> String {
+        let container = self.container.prefix(12);
+        match self.pod().as_str() {
+            "" => container.to_owned(),
+            pod => format!("{container} ({pod})"),
+        }
+    }
+
+    /// The attachment and, where somebody named it, its Pod.
+    pub(crate) fn described(&self) -> String {
+        match self.pod().as_str() {
+            "" => self.short(),
+            pod => format!("{} ({pod})", self.short()),
         }
     }
 

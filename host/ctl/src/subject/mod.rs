@@ -4,18 +4,25 @@ pub(crate) mod cache;
 pub(crate) mod known;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
-use coordinator_core::attachment::{self, Namespace, ResultAddress};
+use coordinator_core::{
+    attachment::{self, Namespace, ResultAddress},
+    settings::nearest,
+};
 use coordinator_sdk::{ContainerId, InterfaceName, Request};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use known::Known;
+
+/// How much of a container's id names it, at the least.
+const SHORTEST: usize = 4;
 
 /// Where records and the runtime's memory lie.
 #[derive(Debug, Clone, Args)]
@@ -50,32 +57,44 @@ pub(crate) struct Whom {
 }
 
 impl Whom {
-    /// The attachments that this names.
+    /// The attachments of the one Pod or container that this names; with an interface, that one.
     ///
     /// # Errors
-    /// There is none, or records cannot be read.
-    pub(crate) fn all(&self) -> Result<Vec<Known>, Failure> {
-        let is_path = self.whom.starts_with('/');
-        let namespace = if is_path { Some(Namespace::open(Path::new(&self.whom))?) } else { None };
-        let identity = namespace.map(|namespace| namespace.identity());
-        let is_meant = |known: &Known| match identity {
-            Some(identity) => {
-                let recorded = known.record.as_ref().and_then(|record| record.namespace.as_ref());
-                recorded.is_some_and(|recorded| (recorded.device, recorded.inode) == identity)
-            }
-            None => {
-                known.pod() == self.whom
-                    || !known.pod_name.is_empty() && known.pod_name == self.whom
-                    || self.whom.len() >= 4 && known.container.as_str().starts_with(&self.whom)
-                    || known.container.as_str() == self.whom
-            }
+    /// There is none, several Pods bear the name, or records cannot be read.
+    pub(crate) fn pod(&self) -> Result<Vec<Known>, Failure> {
+        let all = known::all(&self.places)?;
+        let mut found = match self.whom.starts_with('/') {
+            true => at(&all, Namespace::open(Path::new(&self.whom))?.identity()),
+            false => by_name(&all, &self.whom),
         };
-        let mut found = known::all(&self.places)?;
-        found.retain(|known| is_meant(known) && self.interface.as_ref().is_none_or(|name| *name == known.interface));
-        if found.is_empty() {
-            return Err(Failure::NotFound { whom: self.shown() });
+        let Some(first) = found.first().cloned() else { return Err(self.nobody(&all)) };
+        if found.iter().any(|other| other.container != first.container) {
+            found.dedup_by(|later, first| later.container == first.container);
+            let names = found.iter().map(Known::pod_and_container).collect::<Vec<_>>().join(", ");
+            return Err(Failure::SeveralPods { whom: self.whom.clone(), names });
+        }
+        if let Some(interface) = &self.interface {
+            let has: BTreeSet<String> = found.iter().map(|known| known.interface.to_string()).collect();
+            found.retain(|known| known.interface == *interface);
+            if found.is_empty() {
+                let has = has.into_iter().collect::<Vec<_>>().join(", ");
+                let (whom, interface) = (first.pod_and_container(), interface.clone());
+                return Err(Failure::NoInterface { whom, interface, has });
+            }
         }
         Ok(found)
+    }
+
+    /// As [`Whom::pod`], the attachments of which there is a record: the first, and the others.
+    ///
+    /// # Errors
+    /// As [`Whom::pod`], and when there is a record of none.
+    pub(crate) fn attached(&self) -> Result<(Known, Vec<Known>), Failure> {
+        let found = self.pod()?;
+        let unrecorded = found.first().map(Known::not_attached);
+        let mut recorded = found.into_iter().filter(|known| known.record.is_some());
+        let first = recorded.next().ok_or_else(|| unrecorded.unwrap_or_else(|| self.nobody(&[])))?;
+        Ok((first, recorded.collect()))
     }
 
     /// The one attachment that this names; a record that a killed call left is not asked for by anybody.
@@ -83,21 +102,49 @@ impl Whom {
     /// # Errors
     /// There is none, or there are several.
     pub(crate) fn one(&self) -> Result<Known, Failure> {
-        let mut found = self.all()?;
-        found.dedup_by(|later, first| (&later.container, &later.interface) == (&first.container, &first.interface));
-        let names = found.iter().map(Known::short).collect::<Vec<_>>().join(", ");
+        let mut found = self.pod()?;
+        found.dedup_by(|later, first| later.interface == first.interface);
+        let names = found.iter().map(|known| known.interface.to_string()).collect::<Vec<_>>().join(", ");
         match <[Known; 1]>::try_from(found) {
             Ok([known]) => Ok(known),
-            Err(_) => Err(Failure::Ambiguous { whom: self.shown(), names }),
+            Err(_) => Err(Failure::Ambiguous { whom: self.whom.clone(), names }),
         }
     }
 
-    fn shown(&self) -> String {
-        match &self.interface {
-            Some(interface) => format!("{:?}, interface {interface}", self.whom),
-            None => format!("{:?}", self.whom),
-        }
+    /// Nobody bears the name; perhaps somebody bears one like it.
+    fn nobody(&self, all: &[Known]) -> Failure {
+        let names = all.iter().flat_map(|known| [known.pod(), known.pod_name.clone()]).collect::<Vec<_>>();
+        let names = names.iter().map(String::as_str).filter(|name| !name.is_empty());
+        let advice = match nearest(&self.whom, names) {
+            Some(name) => format!("did you mean {name}?"),
+            None => "`coordinatorctl list` shows those that are".to_owned(),
+        };
+        Failure::NotFound { whom: self.whom.clone(), advice }
     }
+}
+
+/// The attachments of the Pod in a namespace.
+fn at(all: &[Known], identity: (u64, u64)) -> Vec<Known> {
+    let is_there = |known: &&Known| match known.record.as_ref().and_then(|record| record.namespace.as_ref()) {
+        Some(recorded) => (recorded.device, recorded.inode) == identity,
+        None => namespace(known).is_ok_and(|namespace| namespace.identity() == identity),
+    };
+    all.iter().filter(is_there).cloned().collect()
+}
+
+/// The attachments that a name means: a whole one before a part of one.
+fn by_name(all: &[Known], name: &str) -> Vec<Known> {
+    let meanings: [&dyn Fn(&Known) -> bool; 4] = [
+        &|known| known.container.as_str() == name,
+        &|known| known.pod() == name,
+        &|known| known.pod_name == name,
+        &|known| name.len() >= SHORTEST && known.container.as_str().starts_with(name),
+    ];
+    if name.is_empty() {
+        return Vec::new();
+    }
+    let named = |is_meant: &dyn Fn(&Known) -> bool| all.iter().filter(|known| is_meant(known)).cloned().collect();
+    meanings.into_iter().map(named).find(|found: &Vec<Known>| !found.is_empty()).unwrap_or_default()
 }
 
 /// The namespace of an attachment: where its record says, or where the caller says.
