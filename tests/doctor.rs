@@ -1,10 +1,18 @@
 //! `coordinatorctl doctor`: known trouble is found, with what helps; a healthy node has none.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result};
-use coordinator_lab::{Families, Lab, ask, ask_json, run};
-use serde_json::Value;
+use anyhow::{Context as _, Result, ensure};
+use coordinator_lab::{Families, Lab, Overlay, ask, ask_json, run};
+use serde_json::{Value, json};
+
+/// How long duplicate address detection may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is found, and the exit code.
 fn findings() -> Result<(Vec<Value>, i32)> {
@@ -64,6 +72,71 @@ fn the_nodes_trouble_is_found_and_its_treatment_helps() {
         lab.write_pipeline("bad", "schema = 1\nextends = \"default\"\n")?;
         lab.write_node_defaults(&serde_json::json!([]))?;
         assert_eq!(codes(&findings()?.0), BTreeSet::from(["node-defaults"]));
+        lab.write_node_defaults(&serde_json::json!({}))?;
+
+        fs::create_dir("/run/NetworkManager")?;
+        let (found, code) = findings()?;
+        assert_eq!((codes(&found), code), (BTreeSet::from(["network-manager"]), 0));
+        let conf = "/etc/NetworkManager/conf.d";
+        fs::create_dir_all(conf)?;
+        fs::write(format!("{conf}/coordinator.conf"), "[keyfile]\nunmanaged-devices=interface-name:veth*\n")?;
+        assert_eq!(findings()?, (Vec::new(), 0));
+
+        fs::create_dir_all("/run/coordinator")?;
+        fs::set_permissions("/run/coordinator", fs::Permissions::from_mode(0o777))?;
+        let (found, code) = findings()?;
+        assert_eq!((codes(&found), code), (BTreeSet::from(["records"]), 1), "{found:?}");
+        let treatment = found[0]["treatment"].as_str().context("a treatment")?;
+        lab.node.run("sh", &["-ec", treatment])?;
+        assert_eq!(findings()?, (Vec::new(), 0));
+
+        // A broken record is named, and hides no other Pod.
+        let pods = [lab.pod("p1")?, lab.pod("p2")?];
+        for (pod, number) in pods.iter().zip([20, 30]) {
+            pod.attach("eth0", &lab.network(1, number, Families::V4), &lab.cluster())?;
+        }
+        fs::write(format!("/run/coordinator/{}/if-eth0.json", pods[0].container), "{")?;
+        let (found, code) = findings()?;
+        assert_eq!((codes(&found), code), (BTreeSet::from(["records"]), 1), "{found:?}");
+        assert!(found[0]["finding"].as_str().context("a text")?.contains("p1-0123456789abcdef/eth0"), "{found:?}");
+        let (list, code) = ask_json(&["list"])?;
+        assert_eq!((&list[0]["state"], &list[1]["state"], code), (&json!("unusable record"), &json!("attached"), 0));
+        let (checked, code) = ask_json(&["check"])?;
+        assert!(checked[0]["error"].as_str().context("an error")?.contains("cannot be used"), "{checked}");
+        assert_eq!((&checked[1]["drifts"], code), (&json!([]), 1));
+        assert_eq!(ask(&["show", "p1-0"])?.code, 74);
+        pods[0].del("eth0", &lab.network(1, 20, Families::V4), &lab.cluster())?;
+        ask(&["gc"])?;
+        assert_eq!(findings()?, (Vec::new(), 0));
+        Ok(())
+    });
+}
+
+#[test]
+fn foreign_sources_that_cilium_drops_are_found_where_it_does_and_pods_send_them() {
+    run(|lab| {
+        make_liberal(lab)?;
+        let first = lab.pod("p1")?;
+        first.attach("eth0", &lab.network(1, 20, Families::V4), &lab.cluster())?;
+        lab.node.ip(&["link add cilium_host type veth peer name cilium_net"])?;
+        assert_eq!(findings()?, (Vec::new(), 0), "an underlay Pod has nothing to do with Cilium");
+        let pod = lab.overlay_pod("p2", "eth0", 7, Overlay::Cilium, Families::V4)?;
+        pod.attach("net1", &lab.network(2, 21, Families::V4), &lab.cluster())?;
+        let (found, code) = findings()?;
+        assert_eq!((codes(&found), code), (BTreeSet::from(["cilium-source-check"]), 1), "{found:?}");
+        assert!(found[0]["finding"].as_str().context("a text")?.contains("overlay mode (p2-012345678)"), "{found:?}");
+
+        let state = "/var/run/cilium/state";
+        fs::create_dir_all(state)?;
+        for (says, expected) in
+            [("{\"EnableSourceIPVerification\": true}", 1), ("{\"EnableSourceIPVerification\": false}", 0)]
+        {
+            fs::write(format!("{state}/agent-runtime-config.json"), says)?;
+            assert_eq!(findings()?.1, expected, "{says}");
+        }
+        fs::remove_dir_all(state)?;
+        lab.node.ip(&["link del cilium_host"])?;
+        assert_eq!(findings()?, (Vec::new(), 0), "no Cilium runs here");
         Ok(())
     });
 }
@@ -92,4 +165,61 @@ fn a_pods_trouble_is_found_once() {
         assert!(codes(&findings()?.0).contains("mac-shared"));
         Ok(())
     });
+}
+
+#[test]
+fn an_address_that_another_host_has_is_found() {
+    run(|lab| {
+        make_liberal(lab)?;
+        let pod = lab.pod("p1")?;
+        pod.attach("eth0", &lab.network(1, 20, Families::Dual), &lab.cluster())?;
+        pod.host.sysctl("net/ipv6/conf/eth0/accept_dad", "1")?;
+        // It is the router's.
+        pod.host.ip(&["address add fd00:10:6::1/64 dev eth0"])?;
+        let begun = Instant::now();
+        while !pod.host.run("ip", &["address", "show", "dev", "eth0", "dadfailed"])?.contains("fd00:10:6::1") {
+            ensure!(begun.elapsed() < PATIENCE, "duplicate address detection finds nothing");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let (found, code) = findings()?;
+        let in_use: Vec<_> = found.iter().filter(|it| it["code"] == "address-in-use").collect();
+        assert_eq!((in_use.len(), code), (1, 1), "{found:?}");
+        assert_eq!(in_use[0]["subject"], "p1-012345678/eth0");
+        assert!(in_use[0]["finding"].as_str().context("a text")?.starts_with("another host uses fd00:10:6::1:"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_pod_that_is_gone_is_found_and_hides_nothing_of_the_others() {
+    run(|lab| {
+        make_liberal(lab)?;
+        let (gone, living) = (lab.pod("p1")?, lab.pod("p2")?);
+        for (pod, number) in [(&gone, 20), (&living, 30)] {
+            pod.attach("eth0", &lab.network(1, number, Families::V4), &lab.cluster())?;
+        }
+        living.host.ip(&["route del 10.96.0.0/16"])?;
+        gone.host.unbind()?;
+        let (found, code) = findings()?;
+        let said: Vec<_> = found.iter().map(|it| (it["code"].as_str(), it["subject"].as_str())).collect();
+        let expected =
+            [(Some("drift"), Some("p2-012345678/eth0")), (Some("unreachable-pod"), Some("p1-012345678/eth0"))];
+        assert_eq!((said.as_slice(), code), (&expected[..], 1));
+        Ok(())
+    });
+}
+
+/// What the documentation lists is found by one of the stories here.
+#[test]
+fn every_diagnosis_of_the_documentation_has_its_story() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).unwrap();
+    let list = page.split("## What doctor finds").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = list.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let named: Vec<&str> = rows.flat_map(|codes| codes.split(", ")).map(|code| code.trim_matches('`')).collect();
+    assert!(named.len() >= 15, "{named:?}");
+    for code in named {
+        // Limits of neighbour tables exist in the first namespace alone: `host/core/src/doctor/node.rs` tests them.
+        let is_here = include_str!("doctor.rs").contains(&format!("\"{code}\""));
+        assert!(is_here || code == "neighbours-crowded", "{code} has no story");
+    }
 }

@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
     };
     let mut answers = Vec::new();
     let mut exit = Exit::Success;
-    for known in attachments.iter().filter(|known| known.record.is_some()) {
+    for known in attachments.iter().filter(|known| known.record.is_some() || known.broken.is_some()) {
         let outcome = one(known, arguments);
         let is_well = matches!(&outcome, Ok((drifts, _)) if drifts.is_empty() || arguments.repair);
         if !is_well {
@@ -66,6 +66,9 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
 type Outcome = Result<(Vec<Drift>, Vec<String>), Failure>;
 
 fn one(known: &Known, arguments: &Arguments) -> Outcome {
+    if known.record.is_none() {
+        return Err(known.not_attached());
+    }
     let request = subject::request(known.container.clone(), known.interface.clone(), &Map::new());
     let call = CheckCall { request, namespace: subject::namespace(known)?, places: arguments.places.of_attachments() };
     if !arguments.repair {

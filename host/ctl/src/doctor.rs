@@ -30,8 +30,13 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut found = doctor::node(&arguments.places.of_attachments())?;
     let attachments = match &arguments.whom {
-        Some(whom) => Whom { whom: whom.clone(), interface: None, places: arguments.places.clone() }.pod()?,
-        None => known::all(&arguments.places)?,
+        Some(whom) => Whom { whom: whom.clone(), interface: None, places: arguments.places.clone() }.pod(),
+        None => known::all(&arguments.places),
+    };
+    let attachments = match attachments {
+        // That is among the node's findings.
+        Err(Failure::Records(_)) => Vec::new(),
+        attachments => attachments?,
     };
     let attached: Vec<&Known> = attachments.iter().filter(|known| known.record.is_some()).collect();
     for pod in attached.chunk_by(|left, right| left.container == right.container) {

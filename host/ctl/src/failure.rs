@@ -76,6 +76,17 @@ pub(crate) enum Failure {
         /// The attachment.
         whom: String,
     },
+    /// A record cannot be trusted.
+    #[error(
+        "the record of {whom} cannot be used: {reason}; a DEL removes it: let the runtime make the Pod anew, then \
+         `coordinatorctl gc`"
+    )]
+    BrokenRecord {
+        /// The attachment.
+        whom: String,
+        /// Why.
+        reason: String,
+    },
     /// The Pod is known, and it has no such attachment.
     #[error("{whom} has no attachment {interface}; it has {has}")]
     NoInterface {
@@ -267,9 +278,12 @@ impl Failure {
             Self::Replay(ReplayError::Run(_)) | Self::Attachment(AttachmentError::Run(_)) => Exit::No,
             Self::Pipeline(error) | Self::Effective(EffectiveError::Pipeline(error)) => pipeline(error),
             Self::Effective(EffectiveError::Wrong(_)) | Self::Mistakes { .. } => Exit::Configuration,
-            Self::Read { .. } | Self::Write { .. } | Self::Output(_) | Self::Namespace(_) | Self::Records(_) => {
-                Exit::Io
-            }
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Output(_)
+            | Self::BrokenRecord { .. }
+            | Self::Namespace(_)
+            | Self::Records(_) => Exit::Io,
             Self::Replay(_) | Self::Effective(_) | Self::Attachment(_) | Self::Preparation(_) => Exit::Io,
         }
     }

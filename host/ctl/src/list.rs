@@ -39,6 +39,7 @@ pub(crate) fn state(known: &Known) -> &'static str {
     match known.record.as_ref().map(|record| record.state) {
         Some(State::Committed) => "attached",
         Some(State::Intent) => "interrupted",
+        None if known.broken.is_some() => "unusable record",
         None => "not ours yet",
     }
 }

@@ -14,9 +14,10 @@ use coordinator_stages::{
 use super::{Diagnosis, Gravity};
 use crate::{
     attachment::{AttachmentError, Places, ready},
+    chain::chain,
     node_defaults::{self, Pod},
     pipeline::{self, Draft, Library, Severity, SourceFile},
-    record::Store,
+    record::{Store, StoreError},
 };
 
 /// From how much of the neighbour table's limit on somebody should look, percent.
@@ -33,8 +34,8 @@ pub fn node(places: &Places) -> Result<Vec<Diagnosis>, AttachmentError> {
         found.extend(invalid_packets(inside)?);
         Ok(found)
     })??;
-    found.extend(neighbours());
-    found.extend(cilium(places));
+    found.extend(neighbours(Path::new("/")));
+    found.extend(cilium(places, Path::new("/")));
     found.extend(network_manager(Path::new("/")));
     found.extend(defaults());
     found.extend(pipelines(Path::new(pipeline::DIRECTORY)));
@@ -87,11 +88,11 @@ fn invalid_packets(inside: &Inside<'_>) -> Result<Option<Diagnosis>, AttachmentE
 }
 
 /// The kernel's neighbour tables, which all namespaces share.
-fn neighbours() -> Vec<Diagnosis> {
+fn neighbours(root: &Path) -> Vec<Diagnosis> {
     let mut found = Vec::new();
     for (name, family) in [("arp_cache", "ipv4"), ("ndisc_cache", "ipv6")] {
-        let statistics = fs::read_to_string(format!("/proc/net/stat/{name}")).unwrap_or_default();
-        let limit = fs::read_to_string(format!("/proc/sys/net/{family}/neigh/default/gc_thresh3"));
+        let statistics = fs::read_to_string(root.join(format!("proc/net/stat/{name}"))).unwrap_or_default();
+        let limit = fs::read_to_string(root.join(format!("proc/sys/net/{family}/neigh/default/gc_thresh3")));
         let limit = limit.ok().and_then(|text| text.trim().parse().ok());
         if let (Some(entries), Some(limit)) = (entries(&statistics), limit) {
             found.extend(crowding(family, entries, limit));
@@ -120,8 +121,10 @@ fn crowding(family: &str, entries: u64, limit: u64) -> Option<Diagnosis> {
 }
 
 /// Cilium drops what a Pod sends from another address than the one that Cilium gave it.
-fn cilium(places: &Places) -> Option<Diagnosis> {
-    let is_there = Path::new("/proc/sys/net/ipv4/conf/cilium_host").exists();
+fn cilium(places: &Places, root: &Path) -> Option<Diagnosis> {
+    if !root.join("proc/sys/net/ipv4/conf/cilium_host").exists() || !checks_sources(root) {
+        return None;
+    }
     let store = Store::existing(&places.state).ok().flatten()?;
     let mut overlays = Vec::new();
     for container in store.containers().ok()? {
@@ -129,17 +132,23 @@ fn cilium(places: &Places) -> Option<Diagnosis> {
         let is_overlay = |record: &&crate::record::Record| record.about.settings.mode == coordinator_sdk::Mode::Overlay;
         overlays.extend(records.iter().find(is_overlay).map(|record| record.container.prefix(12).to_owned()));
     }
-    (is_there && !overlays.is_empty()).then(|| {
+    (!overlays.is_empty()).then(|| {
         let finding = format!(
-            "Cilium runs here and {} Pods are served in overlay mode ({} …): Cilium drops what they send to the node \
-             from their further interfaces' addresses",
-            overlays.len(),
-            overlays.first().cloned().unwrap_or_default()
+            "Cilium runs here and checks sources, and Pods are served in overlay mode ({}): Cilium drops what they send \
+             to the node from their further interfaces' addresses",
+            overlays.join(", ")
         );
-        let treatment = "set Cilium's enable-source-ip-verification to false (Helm: enableSourceIPVerification=false), \
-                         or make the Pods' first interface an underlay one";
+        let treatment = "set Cilium's enable-source-ip-verification to false (Helm: \
+                         daemon.enableSourceIPVerification=false), or make the Pods' first interface an underlay one";
         Diagnosis::of_node("cilium-source-check", Gravity::Trouble, finding, treatment)
     })
+}
+
+/// Whether Cilium's agent, by what it says itself of how it runs, was not told to let foreign sources pass.
+fn checks_sources(root: &Path) -> bool {
+    let text = fs::read(root.join("var/run/cilium/state/agent-runtime-config.json")).unwrap_or_default();
+    let options: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
+    options.and_then(|options| options.get("EnableSourceIPVerification")?.as_bool()).unwrap_or(true)
 }
 
 /// NetworkManager takes hold of every new interface that it was not told to leave alone.
@@ -169,10 +178,7 @@ fn network_manager(root: &Path) -> Option<Diagnosis> {
 fn defaults() -> Option<Diagnosis> {
     let nobody = Pod { namespace: "", name: "" };
     let error = node_defaults::read(&node_defaults::Places::default(), nobody).err()?;
-    let mut finding = format!("every ADD fails with code 11: {error}");
-    if let Some(cause) = std::error::Error::source(&error) {
-        finding.push_str(&format!(": {cause}"));
-    }
+    let finding = format!("every ADD fails with code 11: {}", chain(&error));
     let treatment = "see whether the node's agent runs, and what it logs";
     Some(Diagnosis::of_node("node-defaults", Gravity::Trouble, finding, treatment))
 }
@@ -210,15 +216,29 @@ fn records(places: &Places) -> Vec<Diagnosis> {
                     Diagnosis::of_node("shared-rule", Gravity::Trouble, finding, treatment)
                 })
                 .collect(),
-            Err(error) => vec![unusable(&error.to_string())],
+            Err(AttachmentError::Records(error)) => vec![unusable(&error)],
+            Err(error) => vec![of_records(format!("every ADD fails: {}", chain(&error)), "see what the kernel says")],
         },
-        Err(error) => vec![unusable(&error.to_string())],
+        Err(error) => vec![unusable(&error)],
     }
 }
 
-fn unusable(said: &str) -> Diagnosis {
-    let finding = format!("records cannot be used, and every ADD fails: {said}");
-    let treatment = "chown root:root /run/coordinator; chmod 0700 /run/coordinator";
+fn unusable(error: &StoreError) -> Diagnosis {
+    let said = chain(error);
+    match error {
+        StoreError::Broken { container, .. } => {
+            let finding = format!("{said}: no call for it works but a DEL, and what it claimed may stay behind");
+            let treatment = format!("let the runtime make Pod {} anew, then: coordinatorctl gc", container.prefix(12));
+            of_records(finding, &treatment)
+        }
+        StoreError::Directory(_) => of_records(
+            format!("records cannot be used, and every ADD fails: {said}"),
+            "chown 0:0 /run/coordinator; chmod 0700 /run/coordinator",
+        ),
+    }
+}
+
+fn of_records(finding: String, treatment: &str) -> Diagnosis {
     Diagnosis::of_node("records", Gravity::Trouble, finding, treatment)
 }
 
@@ -234,6 +254,20 @@ mod tests {
         let found = crowding("ipv4", 827, 1024).unwrap();
         assert!(found.treatment.contains("net.ipv4.neigh.default.gc_thresh3=4096"), "{found:?}");
         assert_eq!((entries(""), entries("title\nnonsense"), crowding("ipv6", 5, 0)), (None, None, None));
+
+        // Only the first network namespace has the limits, so no lab shows this.
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["proc/net/stat", "proc/sys/net/ipv4/neigh/default", "proc/sys/net/ipv6/neigh/default"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        let write = |name: &str, text: &str| fs::write(root.path().join(name), text).unwrap();
+        write("proc/net/stat/arp_cache", statistics);
+        write("proc/net/stat/ndisc_cache", statistics);
+        write("proc/sys/net/ipv4/neigh/default/gc_thresh3", "8192\n");
+        write("proc/sys/net/ipv6/neigh/default/gc_thresh3", "1024\n");
+        let found = neighbours(root.path());
+        assert_eq!(found.iter().map(|it| it.code).collect::<Vec<_>>(), ["neighbours-crowded"]);
+        assert!(found[0].finding.starts_with("the ipv6 neighbour table holds 827 of 1024 entries"), "{found:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use coordinator_core::record::{Record, Store};
+use coordinator_core::record::{Record, Store, StoreError};
 use coordinator_sdk::{ContainerId, InterfaceName};
 use serde_json::{Map, Value};
 
@@ -24,6 +24,8 @@ pub(crate) struct Known {
     pub(crate) record: Option<Record>,
     /// What the runtime remembers of it.
     pub(crate) remembered: Option<Remembered>,
+    /// Why there is a record and it cannot be used.
+    pub(crate) broken: Option<String>,
 }
 
 impl Known {
@@ -36,6 +38,21 @@ impl Known {
             pod_name: record.about.pod_name.clone(),
             record: Some(record),
             remembered: None,
+            broken: None,
+        }
+    }
+
+    /// An attachment whose record says nothing that could be trusted.
+    fn of_broken(container: ContainerId, interface: InterfaceName, reason: String) -> Self {
+        Self {
+            container,
+            interface,
+            network: String::new(),
+            pod_namespace: String::new(),
+            pod_name: String::new(),
+            record: None,
+            remembered: None,
+            broken: Some(reason),
         }
     }
 
@@ -48,6 +65,7 @@ impl Known {
             pod_name: remembered.arg("K8S_POD_NAME").to_owned(),
             record: None,
             remembered: Some(remembered),
+            broken: None,
         }
     }
 
@@ -80,7 +98,10 @@ impl Known {
 
     /// Why a command that needs our record cannot answer.
     pub(crate) fn not_attached(&self) -> Failure {
-        Failure::NotAttached { whom: self.described() }
+        match self.broken.clone() {
+            Some(reason) => Failure::BrokenRecord { whom: self.described(), reason },
+            None => Failure::NotAttached { whom: self.described() },
+        }
     }
 
     /// Whose attachment it is: the container and, where somebody named it, the Pod.
@@ -116,7 +137,15 @@ pub(crate) fn all(places: &Places) -> Result<Vec<Known>, Failure> {
         let mut containers: Vec<ContainerId> = store.containers()?.collect();
         containers.sort();
         for container in containers {
-            known.extend(store.look(&container)?.into_iter().map(Known::of_record));
+            match store.look(&container) {
+                Ok(records) => known.extend(records.into_iter().map(Known::of_record)),
+                // One that is broken hides none of another container.
+                Err(StoreError::Broken { container, interface, reason }) => {
+                    let interface = interface.parse().unwrap_or_else(|_| InterfaceName::first());
+                    known.push(Known::of_broken(container, interface, reason));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     for remembered in cache::read(&places.cache) {
@@ -131,6 +160,9 @@ pub(crate) fn all(places: &Places) -> Result<Vec<Known>, Failure> {
             let named = Known::of_cache(remembered.clone());
             if it.pod_name.is_empty() {
                 (it.pod_namespace, it.pod_name) = (named.pod_namespace, named.pod_name);
+            }
+            if it.network.is_empty() {
+                it.network = named.network;
             }
             it.remembered = named.remembered;
         }
