@@ -70,6 +70,17 @@ impl Host {
         Err(anyhow!("{interface} on {} does not come up", self.name))
     }
 
+    /// Waits until no address of an interface is tentative: duplicate address detection takes its second.
+    pub(crate) fn await_addresses(&self, interface: &str) -> Result<()> {
+        for _ in 0..1000 {
+            if self.run("ip", &["address", "show", "dev", interface, "tentative"])?.trim().is_empty() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err(anyhow!("an address of {interface} on {} stays tentative", self.name))
+    }
+
     /// Whether a host answers within the time, if only by refusing the connection.
     ///
     /// # Errors

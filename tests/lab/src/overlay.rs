@@ -57,6 +57,11 @@ impl Lab {
             self.join_v6(&pod, interface, &end, &v6, shape)?;
             pod.push_address(v6.parse()?);
         }
+        // The kernel takes its time to notice carriers, and brings addresses and routes of its own then.
+        for link in [end.as_str()].into_iter().chain((shape == Overlay::Flannel).then_some("cni0")) {
+            self.node.await_carrier(link)?;
+            self.node.await_addresses(link)?;
+        }
         pod.host.serve()?;
         Ok(pod)
     }

@@ -162,7 +162,7 @@ impl Pod {
             locked(&self.addresses).push(ip.parse()?);
         }
         locked(&self.results).insert(interface.to_owned(), result.clone());
-        self.settle(interface)?;
+        self.host.await_addresses(interface)?;
         self.host.serve()?;
         Ok(result)
     }
@@ -300,17 +300,6 @@ impl Pod {
             ("K8S_POD_INFRA_CONTAINER_ID", self.container.clone()),
             ("K8S_POD_UID", format!("uid-of-{}", self.host.name)),
         ]
-    }
-
-    /// Waits until no address is tentative: duplicate address detection takes its second.
-    fn settle(&self, interface: &str) -> Result<()> {
-        for _ in 0..300 {
-            if self.host.run("ip", &["address", "show", "dev", interface, "tentative"])?.trim().is_empty() {
-                return Ok(());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Err(anyhow!("an address of {interface} stays tentative"))
     }
 }
 
