@@ -1,7 +1,5 @@
 //! `coordinatorctl explain` and `show`: why an attachment is as it is.
 
-use std::fs;
-
 use anyhow::{Context as _, Result, ensure};
 use coordinator_core::node_defaults::{POD_SETTING, pod_text};
 use coordinator_lab::{Families, Lab, Pod, ask, ask_json, run};

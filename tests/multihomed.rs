@@ -1,30 +1,13 @@
 //! Pods with several interfaces, as their users see them: every address answers on the way on which it is asked.
 
-use anyhow::{Result, ensure};
-use coordinator_lab::{Check, Families, Lab, Overlay, Pod, difference, plugin, run, table};
+use anyhow::Result;
+use coordinator_lab::{Families, Lab, Overlay, Pod, difference, plugin, run};
 use serde_json::{Value, json};
-
-fn all_is_well(checks: &[Check<'_>]) -> Result<()> {
-    let mut bad = Vec::new();
-    for check in checks {
-        let outcome = check.run()?;
-        if !outcome.is_well() {
-            bad.push((check.name().to_owned(), outcome));
-        }
-    }
-    ensure!(bad.is_empty(), "{} of {} checks:\n{}", bad.len(), checks.len(), table(&bad));
-    Ok(())
-}
 
 fn with(lab: &Lab, key: &str, value: Value) -> Value {
     let mut settings = lab.cluster();
     settings[key] = value;
     settings
-}
-
-fn serves(lab: &Lab, pod: &Pod) -> Result<()> {
-    lab.expose(pod)?;
-    all_is_well(&lab.checks(pod))
 }
 
 #[test]
@@ -38,7 +21,7 @@ fn two_and_three_underlay_interfaces_work_in_every_family() {
             for (name, network) in names.iter().zip(&networks) {
                 pod.attach(name, network, &lab.cluster())?;
             }
-            serves(lab, &pod)?;
+            lab.all_is_well(&pod)?;
             // A repeated ADD of each changes nothing.
             let made = (lab.node.snapshot()?, pod.host.snapshot()?);
             for (name, network) in names.iter().zip(&networks) {
@@ -74,7 +57,7 @@ fn a_deleted_interface_leaves_the_others_working_whichever_it_is() {
             }
             pod.detach(names[gone], &networks[gone], &lab.cluster())?;
             pod.forget(&networks[gone]);
-            serves(lab, &pod)?;
+            lab.all_is_well(&pod)?;
             for (address, _) in &networks[gone].addresses {
                 let ip = address.split('/').next().unwrap_or_default();
                 let left: Vec<String> = pod.host.snapshot()?.with(&format!("from {ip} ")).map(str::to_owned).collect();
@@ -107,7 +90,7 @@ fn families_are_handled_each_on_its_own() {
             let pod = lab.pod("p1")?;
             pod.attach("eth0", &lab.network(1, 20, first), &lab.cluster())?;
             pod.attach("net1", &lab.network(2, 21, second), &lab.cluster())?;
-            serves(lab, &pod)
+            lab.all_is_well(&pod)
         });
     }
 }
@@ -121,7 +104,7 @@ fn overlay_pods_of_every_shape_work_with_further_interfaces() {
             let networks = [lab.network(1, 21, Families::Dual), lab.network(2, 22, Families::Dual)];
             pod.attach("net1", &networks[0], &lab.cluster())?;
             pod.attach("net2", &networks[1], &lab.cluster())?;
-            serves(lab, &pod)?;
+            lab.all_is_well(&pod)?;
             for (name, network) in ["net1", "net2"].iter().zip(&networks) {
                 pod.detach(name, network, &lab.cluster())?;
             }
@@ -142,11 +125,11 @@ fn the_first_interface_may_have_another_name() {
         let settings = with(lab, "podDefaultCniNic", json!("main0"));
         let pod = lab.overlay_pod("p1", "main0", 20, Overlay::Calico, Families::Dual)?;
         pod.attach("eth0", &lab.network(1, 21, Families::Dual), &settings)?;
-        serves(lab, &pod)?;
+        lab.all_is_well(&pod)?;
         let pod = lab.pod("p2")?;
         pod.attach("main0", &lab.network(1, 22, Families::Dual), &settings)?;
         pod.attach("eth0", &lab.network(2, 23, Families::Dual), &settings)?;
-        serves(lab, &pod)
+        lab.all_is_well(&pod)
     });
 }
 
@@ -169,7 +152,7 @@ fn the_default_route_goes_where_the_settings_say_and_comes_back() {
             pod.attach("net1", &network, &settings)?;
             let after = defaults(&pod)?;
             assert!(after.len() == 2 && after.iter().all(|line| line.contains("dev net1")), "{after:?}");
-            serves(lab, &pod)?;
+            lab.all_is_well(&pod)?;
             pod.detach("net1", &network, &settings)?;
             assert_eq!(defaults(&pod)?, before);
         }
@@ -208,7 +191,7 @@ fn an_interface_without_routes_answers_by_its_gateway() {
         pod.attach("eth0", &lab.network(1, 20, Families::Dual), &lab.cluster())?;
         let network = coordinator_lab::Network { has_routes: false, ..lab.network(2, 21, Families::Dual) };
         pod.attach("net1", &network, &lab.cluster())?;
-        serves(lab, &pod)
+        lab.all_is_well(&pod)
     });
 }
 

@@ -1,18 +1,14 @@
 //! Odd nodes and odd Pods: what must be refused, and what must work all the same.
 
 use anyhow::{Context as _, Result};
-use coordinator_lab::{Families, Lab, Network, Overlay, PluginError, Pod, difference, plugin, run};
+use coordinator_lab::{Families, Lab, Network, Overlay, Pod, all_are_well, difference, plugin, run};
 use serde_json::{Value, json};
 
 /// The plugin's refusal of an ADD, after which Pod, node and records are as they were.
 fn refused(lab: &Lab, pod: &Pod, network: &Network, settings: &Value) -> Result<String> {
-    let before = (lab.node.snapshot()?, pod.host.snapshot()?);
-    let result = pod.result("eth0");
-    let error = pod.add("eth0", network, settings, &result).err().context("it is accepted")?;
-    assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
-    assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
-    let said = &error.downcast_ref::<PluginError>().context("an error of the plugin")?.0;
-    assert_eq!(said["code"], 100, "{said}");
+    let before = lab.both(pod)?;
+    let said = coordinator_lab::refused(pod.add("eth0", network, settings, &pod.result("eth0")), 100)?;
+    lab.is_as_before(pod, &before)?;
     assert!(!said["details"].as_str().unwrap_or_default().is_empty(), "no advice: {said}");
     Ok(said["msg"].as_str().unwrap_or_default().to_owned())
 }
@@ -133,10 +129,7 @@ fn auto_finds_the_mode_in_any_order_and_beside_helper_interfaces() {
         for at in [2, 0, 1] {
             pod.add(names[at], &networks[at], &lab.cluster(), &pod.result(names[at]))?;
         }
-        lab.expose(&pod)?;
-        for check in lab.checks(&pod) {
-            assert!(check.run()?.is_well(), "{check}");
-        }
+        lab.all_is_well(&pod)?;
         for at in [0, 2, 1] {
             pod.detach(names[at], &networks[at], &lab.cluster())?;
         }
@@ -156,10 +149,7 @@ fn a_pair_within_the_pod_is_no_overlay() {
         pod.host.ip(&["link add eth0 type veth peer name inner", "link set eth0 up", "link set inner up"])?;
         pod.attach("net1", &lab.network(1, 20, Families::V4), &lab.cluster())?;
         assert!(pod.host.snapshot()?.with("veth0").count() > 0, "served as underlay");
-        lab.expose(&pod)?;
-        for check in lab.checks(&pod) {
-            assert!(check.run()?.is_well(), "{check}");
-        }
+        lab.all_is_well(&pod)?;
         Ok(())
     });
 }
@@ -183,9 +173,7 @@ fn two_interfaces_in_one_subnet_answer_each_for_its_own_addresses() {
             lab.expose(&pod)?;
             // The router has to ask for each address: what it hears decides where the packets come in.
             lab.router.ip(&["neighbour flush all", "-6 neighbour flush all"])?;
-            for check in lab.checks(&pod) {
-                assert!(check.run()?.is_well(), "{check}");
-            }
+            all_are_well(&lab.checks(&pod))?;
             for (name, network) in names.iter().zip(&networks) {
                 let ip = network.addresses[0].0.split('/').next().unwrap_or_default();
                 let entry = lab.router.run("ip", &["-j", "neighbour", "show", ip])?;
@@ -213,10 +201,7 @@ fn no_program_is_needed_at_all() {
         let mut child = child.spawn()?;
         std::io::Write::write_all(&mut child.stdin.take().context("stdin")?, configuration.to_string().as_bytes())?;
         assert!(child.wait()?.success());
-        lab.expose(&pod)?;
-        for check in lab.checks(&pod) {
-            assert!(check.run()?.is_well(), "{check}");
-        }
+        lab.all_is_well(&pod)?;
         Ok(())
     });
 }

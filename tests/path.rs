@@ -2,7 +2,7 @@
 //! they do not.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use coordinator_lab::{Families, Lab, Overlay, Pod, ask, ask_json, run, table};
+use coordinator_lab::{Families, Lab, Overlay, Pod, ask, ask_json, run};
 use serde_json::{Value, json};
 
 /// Every path of the Pod, and the exit code.
@@ -13,15 +13,7 @@ fn paths(pod: &Pod, more: &[&str]) -> Result<(Vec<Value>, i32)> {
 
 /// Real packets and the tool agree that all is well.
 fn all_is_well(lab: &Lab, pod: &Pod) -> Result<()> {
-    lab.expose(pod)?;
-    let mut bad = Vec::new();
-    for check in lab.checks(pod) {
-        let outcome = check.run()?;
-        if !outcome.is_well() {
-            bad.push((check.name().to_owned(), outcome));
-        }
-    }
-    ensure!(bad.is_empty(), "{}", table(&bad));
+    lab.all_is_well(pod)?;
     let (paths, code) = paths(pod, &[])?;
     let wrong: Vec<_> = paths.iter().filter(|path| path["symmetric"] == false).collect();
     ensure!(wrong.is_empty() && code == 0, "{} of {}: {wrong:#?}", wrong.len(), paths.len());

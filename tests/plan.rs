@@ -2,29 +2,20 @@
 
 use std::{fs, process::Command};
 
-use anyhow::{Result, ensure};
-use coordinator_lab::{Families, Lab, Monitor, Network, Overlay, Pod, difference, run, tool};
+use anyhow::{Context as _, Result, ensure};
+use coordinator_lab::{Families, Lab, Monitor, Network, Overlay, Pod, run, tool};
 use serde_json::{Value, json};
-
-fn with(lab: &Lab, more: Value) -> Value {
-    let mut settings = lab.cluster();
-    for (key, value) in more.as_object().into_iter().flatten() {
-        settings[key] = value.clone();
-    }
-    settings
-}
 
 /// What the tool says of an ADD with this result; it must write nothing, on either side.
 fn planned(lab: &Lab, pod: &Pod, interface: &str, network: &Network, settings: &Value) -> Result<Value> {
     let mut configuration = network.configuration("coordinator", settings);
     configuration["prevResult"] = pod.result(interface);
-    let before = (lab.node.snapshot()?, pod.host.snapshot()?);
+    let before = lab.both(pod)?;
     let monitors = (Monitor::begin(&lab.node)?, Monitor::begin(&pod.host)?);
     let plan = pod.plan(interface, &configuration)?;
     let heard = (monitors.0.end()?, monitors.1.end()?);
     ensure!(heard.0.is_empty() && heard.1.is_empty(), "plan wrote: {heard:?}");
-    ensure!(difference(&before.0, &lab.node.snapshot()?).is_empty(), "plan changed the node");
-    ensure!(difference(&before.1, &pod.host.snapshot()?).is_empty(), "plan changed the pod");
+    lab.is_as_before(pod, &before).context("plan changed something")?;
     Ok(plan)
 }
 
@@ -85,12 +76,12 @@ fn every_setting_is_in_the_plan() {
             json!({"detectIPConflict": true, "detectGateway": true}),
         ];
         for (at, variant) in variants.into_iter().enumerate() {
-            let settings = with(lab, variant);
+            let settings = lab.cluster_with(variant);
             let pod = lab.pod(&format!("p{at}"))?;
             let number = 20 + u8::try_from(at)?;
             attach_as_planned(lab, &pod, "eth0", &lab.network(1, number, Families::Dual), &settings)?;
             // The policy's routers are not in the second network.
-            let settings = with(lab, json!({"podDefaultRouteNic": settings["podDefaultRouteNic"]}));
+            let settings = lab.cluster_with(json!({"podDefaultRouteNic": settings["podDefaultRouteNic"]}));
             attach_as_planned(lab, &pod, "net1", &lab.network(2, number, Families::Dual), &settings)?;
         }
         Ok(())
@@ -124,7 +115,7 @@ fn a_refusal_is_said_with_what_to_try() {
         let pod = lab.pod("p1")?;
         let network = lab.network(1, 20, Families::V4);
         pod.attach_without_us("eth0", &network)?;
-        let mut configuration = network.configuration("coordinator", &with(lab, json!({"mode": "overlay"})));
+        let mut configuration = network.configuration("coordinator", &lab.cluster_with(json!({"mode": "overlay"})));
         configuration["prevResult"] = pod.result("eth0");
         let file = tempfile::NamedTempFile::new()?;
         fs::write(file.path(), configuration.to_string())?;
@@ -140,7 +131,7 @@ fn a_refusal_is_said_with_what_to_try() {
         assert!(said.contains("\nTry: use mode auto"), "{said}");
         let said: Value = serde_json::from_slice(&run(&["--json"])?.stdout)?;
         assert_eq!(said["refused"]["stage"], "mode");
-        let plan = planned(lab, &pod, "eth0", &network, &with(lab, json!({"mode": "disable"})))?;
+        let plan = planned(lab, &pod, "eth0", &network, &lab.cluster_with(json!({"mode": "disable"})))?;
         assert_eq!((&plan["plan"], &plan["mode"]), (&json!([]), &json!("disable")));
         Ok(())
     });

@@ -1,48 +1,14 @@
 //! Asking the wire: what a Pod's user, and everybody else on the LAN, sees of conflicts, gateways and announcements.
 
-use std::{
-    io::{Read as _, Write as _},
-    os::unix::net::UnixListener,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use coordinator_core::{
-    attachment::{self, AddCall, AttachmentError, Namespace, Places, ResultAddress},
-    conflict_report::{self, ConflictReport},
-    pipeline::{Phase, Pipeline, Step},
-    settings::{Layers, resolve},
-};
-use coordinator_lab::{Families, Host, Lab, Network, PluginError, Pod, Seen, difference, run};
-use coordinator_sdk::{Bound, Change, Decision, Facts, OnFinding, Outcome, Probe, ProbeKind, Refusal, Request, Stage};
-use serde_json::{Value, json};
+use coordinator_lab::{Families, Host, Network, Pod, Seen, refused, run};
+use serde_json::json;
 
 /// Longer than anything on the lab's LANs takes.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The addresses of the Pods of these stories.
 const POD: [&str; 2] = ["10.6.2.20", "fd00:10:6::2:14"];
-
-/// Settings that ask for everything.
-fn asking(lab: &Lab, more: Value) -> Value {
-    let mut settings = lab.cluster();
-    settings["detectIPConflict"] = json!(true);
-    settings["detectGateway"] = json!(true);
-    for (key, value) in more.as_object().into_iter().flatten() {
-        settings[key] = value.clone();
-    }
-    settings
-}
-
-/// The error object with which the plugin refuses.
-fn refusal(outcome: anyhow::Result<Value>) -> Value {
-    match outcome {
-        Ok(result) => panic!("the ADD is not refused: {result}"),
-        Err(error) => match error.downcast_ref::<PluginError>() {
-            Some(PluginError(error)) => error.clone(),
-            None => panic!("{error:?}"),
-        },
-    }
-}
 
 /// The neighbour tables of hosts, without the ages of their entries.
 fn neighbours(hosts: &[&Host]) -> anyhow::Result<Vec<String>> {
@@ -64,12 +30,8 @@ fn neighbours(hosts: &[&Host]) -> anyhow::Result<Vec<String>> {
 fn all_is_well_when_all_is_well() {
     run(|lab| {
         let pod = lab.pod("p1")?;
-        pod.attach("eth0", &lab.underlay(20, Families::Dual), &asking(lab, json!({})))?;
-        lab.expose(&pod)?;
-        for check in lab.checks(&pod) {
-            let outcome = check.run()?;
-            assert!(outcome.is_well(), "{}: {outcome:?}", check.name());
-        }
+        pod.attach("eth0", &lab.underlay(20, Families::Dual), &lab.asking(json!({})))?;
+        lab.all_is_well(&pod)?;
         Ok(())
     });
 }
@@ -96,24 +58,22 @@ fn an_address_that_another_host_uses_is_refused_and_nothing_is_changed_anywhere(
                 third.ip(&[&format!("neighbour replace {ip} lladdr {mac} dev eth0 nud reachable")])?;
             }
             let hosts = [&lab.router, &other, &third, &lab.outside];
-            let before = (lab.node.snapshot()?, pod.host.snapshot()?, neighbours(&hosts)?);
+            let (before, remembered) = (lab.both(&pod)?, neighbours(&hosts)?);
 
             // The hardware address that policy wants would be set after the check only.
-            let settings = asking(lab, json!({"podMACPrefix": "0a:1b"}));
-            let error = refusal(pod.add("eth0", &network, &settings, &result));
-            assert_eq!(error["code"], 101, "{error}");
+            let settings = lab.asking(json!({"podMACPrefix": "0a:1b"}));
+            let error = refused(pod.add("eth0", &network, &settings, &result), 101)?;
             let message = error["msg"].as_str().unwrap_or_default();
             for ip in &taken {
                 let ip = ip.split('/').next().unwrap_or_default();
                 let expected = format!("address {ip} on eth0 is used by another host, MAC {mac}");
                 assert!(message.contains(&expected), "{message}");
             }
-            assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
-            assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
-            assert_eq!(neighbours(&hosts)?, before.2);
+            lab.is_as_before(&pod, &before)?;
+            assert_eq!(neighbours(&hosts)?, remembered);
             assert!(!std::path::Path::new("/run/coordinator").join(&pod.container).exists());
-            let remembered = before.2.iter().filter(|line| line.contains("third") && line.contains(&mac));
-            assert_eq!(remembered.count(), taken.len(), "{:?}", before.2);
+            let known = remembered.iter().filter(|line| line.contains("third") && line.contains(&mac));
+            assert_eq!(known.count(), taken.len(), "{remembered:?}");
             pod.host.ip(&["link set eth0 down"])?;
             other.ip(&["link set eth0 down"])?;
         }
@@ -156,18 +116,18 @@ fn two_pods_that_race_on_two_nodes_do_not_both_win() {
                 second.begin_add(&second_node, &[], "eth0", &far, &settings, &results[1])?,
             ];
             let outcomes = calls.map(|call| call.end());
-            let mut refused = 0;
+            let mut losers = 0;
             // Whoever hears the other one stops asking, so the other one may have it.
             for ((node, pod), outcome) in [(first_node, &first), (&second_node, &second)].into_iter().zip(outcomes) {
                 let has_pair = node.run("ip", &["link"])?.contains(&format!(": veth{}", pod.host.name));
                 assert_eq!(has_pair, outcome.is_ok());
                 if outcome.is_err() {
-                    refused += 1;
-                    assert_eq!(refusal(outcome)["code"], 101);
+                    losers += 1;
+                    refused(outcome, 101)?;
                 }
                 pod.host.ip(&["link del eth0"])?;
             }
-            assert!(refused > 0, "both have it");
+            assert!(losers > 0, "both have it");
         }
         Ok(())
     });
@@ -176,25 +136,21 @@ fn two_pods_that_race_on_two_nodes_do_not_both_win() {
 #[test]
 fn a_gateway_that_is_dead_is_refused_in_each_family() {
     run(|lab| {
-        let pod = lab.pod("p1")?;
-        let network = lab.underlay(20, Families::Dual);
-        let result = pod.attach_without_us("eth0", &network)?;
-        let before = (lab.node.snapshot()?, pod.host.snapshot()?);
+        let (pod, network, result) = lab.unserved_pod(Families::Dual)?;
+        let before = lab.both(&pod)?;
         let gateways = ["10.6.0.1", "fd00:10:6::1"];
         for (dead, alive) in [(0, 1), (1, 0)] {
             let prefix = ["16", "64"][dead];
             lab.router.ip(&[&format!("address del {}/{prefix} dev lan1", gateways[dead])])?;
-            let error = refusal(pod.add("eth0", &network, &asking(lab, json!({})), &result));
-            assert_eq!(error["code"], 102, "{error}");
+            let error = refused(pod.add("eth0", &network, &lab.asking(json!({})), &result), 102)?;
             let message = error["msg"].as_str().unwrap_or_default();
             assert!(message.contains(&format!("gateway {} does not answer on eth0", gateways[dead])), "{message}");
             assert!(!message.contains(gateways[alive]), "{message}");
-            assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
-            assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
+            lab.is_as_before(&pod, &before)?;
             let nodad = ["", " nodad"][dead];
             lab.router.ip(&[&format!("address add {}/{prefix} dev lan1{nodad}", gateways[dead])])?;
         }
-        pod.add("eth0", &network, &asking(lab, json!({})), &result)?;
+        pod.add("eth0", &network, &lab.asking(json!({})), &result)?;
         Ok(())
     });
 }
@@ -203,15 +159,14 @@ fn a_gateway_that_is_dead_is_refused_in_each_family() {
 fn a_further_interfaces_gateway_is_asked_though_its_route_moves_to_a_table() {
     run(|lab| {
         let pod = lab.pod("p1")?;
-        let settings = asking(lab, json!({}));
+        let settings = lab.asking(json!({}));
         pod.attach("eth0", &lab.underlay(20, Families::Dual), &settings)?;
         let network = lab.network(2, 30, Families::Dual);
         let result = pod.attach_without_us("net1", &network)?;
         lab.router.ip(&["address del 10.7.0.1/16 dev lan2"])?;
         // Asked for again, when the route is in its table already, too.
         for _ in 0..2 {
-            let error = refusal(pod.add("net1", &network, &settings, &result));
-            assert_eq!(error["code"], 102, "{error}");
+            let error = refused(pod.add("net1", &network, &settings, &result), 102)?;
             let message = error["msg"].as_str().unwrap_or_default();
             assert!(message.contains("gateway 10.7.0.1 does not answer on net1"), "{message}");
             assert!(!message.contains("fd00") && !message.contains("10.6"), "{message}");
@@ -225,17 +180,15 @@ fn a_further_interfaces_gateway_is_asked_though_its_route_moves_to_a_table() {
 #[test]
 fn a_gateway_that_ignores_askers_without_an_address_is_found() {
     run(|lab| {
-        let pod = lab.pod("p1")?;
-        let network = lab.underlay(20, Families::V4);
-        let result = pod.attach_without_us("eth0", &network)?;
+        let (pod, network, result) = lab.unserved_pod(Families::V4)?;
         let deaf = "table arp deaf { chain in { type filter hook input priority 0; arp saddr ip 0.0.0.0 drop; }; }";
         lab.router.run_with("nft", &["-f", "-"], deaf)?;
-        let mut settings = asking(lab, json!({}));
+        let mut settings = lab.asking(json!({}));
         pod.add("eth0", &network, &settings, &result)?;
         pod.del("eth0", &network, &settings)?;
         // Without a check of the address nobody knows whether it may be used to ask.
         settings["detectIPConflict"] = json!(false);
-        assert_eq!(refusal(pod.add("eth0", &network, &settings, &result))["code"], 102);
+        refused(pod.add("eth0", &network, &settings, &result), 102)?;
         Ok(())
     });
 }
@@ -243,9 +196,7 @@ fn a_gateway_that_ignores_askers_without_an_address_is_found() {
 #[test]
 fn a_tentative_address_is_checked_without_waiting_for_a_link_local_one() {
     run(|lab| {
-        let pod = lab.pod("p1")?;
-        let network = lab.underlay(20, Families::V6);
-        let result = pod.attach_without_us("eth0", &network)?;
+        let (pod, network, result) = lab.unserved_pod(Families::V6)?;
         pod.host.sysctl("net/ipv6/conf/eth0/accept_dad", "1")?;
         // Detection takes longer than this test.
         pod.host.sysctl("net/ipv6/conf/eth0/dad_transmits", "100")?;
@@ -258,7 +209,7 @@ fn a_tentative_address_is_checked_without_waiting_for_a_link_local_one() {
         assert!(is_tentative()?);
         let capture = pod.host.capture("eth0")?;
         let begun = Instant::now();
-        pod.add("eth0", &network, &asking(lab, json!({})), &result)?;
+        pod.add("eth0", &network, &lab.asking(json!({})), &result)?;
         let took = begun.elapsed();
         assert!(is_tentative()?, "the test lost its subject");
         assert!(took < Duration::from_secs(3), "{took:?}");
@@ -266,7 +217,7 @@ fn a_tentative_address_is_checked_without_waiting_for_a_link_local_one() {
         // It was found free, so it is told, though the kernel has not ended its own check.
         let is_told = |it: &Seen| it.says(&["advertisement of fd00:10:6::2:14, flags override"]);
         assert!(seen.iter().any(is_told), "{seen:#?}");
-        pod.del("eth0", &network, &asking(lab, json!({})))?;
+        pod.del("eth0", &network, &lab.asking(json!({})))?;
 
         // Another host's is found out in the same state; and without a check, an address in doubt is not told.
         let capture = pod.host.capture("eth0")?;
@@ -278,8 +229,7 @@ fn a_tentative_address_is_checked_without_waiting_for_a_link_local_one() {
         // The kernel's own questions, which bear a number (RFC 7527), do not get through: it must not find out first.
         lab.wire_rules(&[&format!("ether saddr {} ip6 nexthdr icmpv6 ip6 length 32 drop", pod.host.mac("eth0")?)])?;
         let other = lab.neighbour("other", 1, &["fd00:10:6::2:14/64"])?;
-        let error = refusal(pod.add("eth0", &network, &asking(lab, json!({})), &result));
-        assert_eq!(error["code"], 101);
+        let error = refused(pod.add("eth0", &network, &lab.asking(json!({})), &result), 101)?;
         assert!(error["msg"].as_str().unwrap_or_default().contains(&other.mac("eth0")?), "{error}");
         Ok(())
     });
@@ -288,9 +238,7 @@ fn a_tentative_address_is_checked_without_waiting_for_a_link_local_one() {
 #[test]
 fn what_the_kernel_found_to_be_another_hosts_is_refused_without_asking() {
     run(|lab| {
-        let pod = lab.pod("p1")?;
-        let network = lab.underlay(20, Families::V6);
-        let result = pod.attach_without_us("eth0", &network)?;
+        let (pod, network, result) = lab.unserved_pod(Families::V6)?;
         lab.neighbour("other", 1, &["fd00:10:6::2:14/64"])?;
         pod.host.sysctl("net/ipv6/conf/eth0/accept_dad", "1")?;
         pod.host.ip(&["-6 address del fd00:10:6::2:14/64 dev eth0", "-6 address add fd00:10:6::2:14/64 dev eth0"])?;
@@ -300,229 +248,14 @@ fn what_the_kernel_found_to_be_another_hosts_is_refused_without_asking() {
             std::thread::sleep(Duration::from_millis(20));
         }
         let capture = pod.host.capture("eth0")?;
-        let settings = asking(lab, json!({"detectGateway": false}));
-        let error = refusal(pod.add("eth0", &network, &settings, &result));
-        assert_eq!(error["code"], 101);
+        let settings = lab.asking(json!({"detectGateway": false}));
+        let error = refused(pod.add("eth0", &network, &settings, &result), 101)?;
         let message = error["msg"].as_str().unwrap_or_default();
         let expected =
             "address fd00:10:6::2:14 on eth0 is used by another host: duplicate address detection has failed";
         assert!(message.contains(expected), "{message}");
         let asked: Vec<_> = capture.end()?.into_iter().filter(|it| it.says(&["solicitation of"])).collect();
         assert_eq!(asked, []);
-        Ok(())
-    });
-}
-
-#[test]
-fn an_interface_that_is_down_is_raised_and_lowered_again_when_the_add_fails() {
-    run(|lab| {
-        let pod = lab.pod("p1")?;
-        let network = lab.underlay(20, Families::Dual);
-        let settings = asking(lab, json!({"detectGateway": false}));
-        let result = pod.attach_without_us("eth0", &network)?;
-        pod.host.ip(&["link set eth0 down", "-6 address add fd00:10:6::2:14/64 dev eth0"])?;
-        let before = (lab.node.snapshot()?, pod.host.snapshot()?);
-        assert_eq!(before.1.with("fd00:10:6::2:14").filter(|line| line.starts_with("address")).count(), 1);
-        let other = lab.neighbour("other", 1, &["10.6.2.20/16"])?;
-        let error = refusal(pod.add("eth0", &network, &settings, &result));
-        assert_eq!(error["code"], 101, "{error}");
-        assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
-        assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
-        assert!(!Path::new("/run/coordinator").join(&pod.container).exists());
-
-        // Killed while it asks, the next call lowers it.
-        let slow = asking(lab, json!({"detectGateway": false, "detectOptions": {"timeout": "60s"}}));
-        other.ip(&["address del 10.6.2.20/16 dev eth0"])?;
-        let call = pod.begin_add(&lab.node, &[], "eth0", &network, &slow, &result)?;
-        await_asking(&pod)?;
-        assert!(pod.host.run("ip", &["link", "show", "dev", "eth0"])?.contains(",UP"));
-        call.kill()?;
-        pod.del("eth0", &network, &settings)?;
-        assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
-        assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
-
-        pod.add("eth0", &network, &settings, &result)?;
-        assert!(pod.host.run("ip", &["link", "show", "dev", "eth0"])?.contains(",UP"));
-        pod.add("eth0", &network, &settings, &result)?;
-        assert!(pod.host.run("ip", &["link", "show", "dev", "eth0"])?.contains(",UP"));
-        pod.del("eth0", &network, &settings)?;
-        assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
-        assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
-        Ok(())
-    });
-}
-
-/// Waits until an ADD has let go of its lock and listens.
-fn await_asking(pod: &Pod) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    let is_listening = || std::fs::read_to_string("/proc/thread-self/net/packet").map(|text| text.lines().count() > 1);
-    while !pod.host.enter(is_listening)?? {
-        assert!(begun.elapsed() < PATIENCE, "nobody asks");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    // The lock is let go of right after.
-    std::thread::sleep(Duration::from_millis(50));
-    Ok(())
-}
-
-#[test]
-fn a_del_that_comes_while_the_wire_is_asked_ends_the_add() {
-    run(|lab| {
-        let pod = lab.pod("p1")?;
-        let network = lab.underlay(20, Families::Dual);
-        let result = pod.attach_without_us("eth0", &network)?;
-        let before = (lab.node.snapshot()?, pod.host.snapshot()?);
-        let settings = asking(lab, json!({"detectOptions": {"timeout": "4s"}}));
-        let call = pod.begin_add(&lab.node, &[], "eth0", &network, &settings, &result)?;
-        await_asking(&pod)?;
-        let begun = Instant::now();
-        pod.del("eth0", &network, &settings)?;
-        assert!(begun.elapsed() < Duration::from_secs(3), "the DEL waited for the ADD: {:?}", begun.elapsed());
-        let error = refusal(call.end());
-        assert_eq!(error["code"], 11, "{error}");
-        assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
-        assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
-        assert!(!Path::new("/run/coordinator").join(&pod.container).exists());
-        Ok(())
-    });
-}
-
-/// Both see the other's work in the end, though each looked before the other had begun.
-#[test]
-fn another_attachment_may_be_made_while_the_wire_is_asked() {
-    run(|lab| {
-        let pod = lab.pod("p1")?;
-        let networks = [lab.underlay(20, Families::Dual), lab.network(2, 30, Families::Dual)];
-        let results = [pod.attach_without_us("eth0", &networks[0])?, pod.attach_without_us("net1", &networks[1])?];
-        let settings = asking(lab, json!({"detectOptions": {"timeout": "1s"}}));
-        let call = pod.begin_add(&lab.node, &[], "net1", &networks[1], &settings, &results[1])?;
-        await_asking(&pod)?;
-        pod.add("eth0", &networks[0], &lab.cluster(), &results[0])?;
-        call.end()?;
-        lab.expose(&pod)?;
-        for check in lab.checks(&pod) {
-            let outcome = check.run()?;
-            assert!(outcome.is_well(), "{}: {outcome:?}", check.name());
-        }
-        Ok(())
-    });
-}
-
-#[test]
-fn the_agent_is_told_of_a_conflict() {
-    run(|lab| {
-        let pod = lab.pod("p1")?;
-        let network = lab.underlay(20, Families::Dual);
-        let result = pod.attach_without_us("eth0", &network)?;
-        let other = lab.neighbour("other", 1, &["10.6.2.20/16"])?;
-        std::fs::create_dir_all("/run/coordinator-agent")?;
-        let listener = UnixListener::bind(conflict_report::SOCKET)?;
-        let agent = std::thread::spawn(move || -> anyhow::Result<ConflictReport> {
-            let (mut stream, _) = listener.accept()?;
-            let mut text = String::new();
-            let mut chunk = [0; 1024];
-            while !text.ends_with("]}") {
-                let length = stream.read(&mut chunk)?;
-                text.push_str(std::str::from_utf8(&chunk[..length])?);
-            }
-            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
-            Ok(serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap_or_default())?)
-        });
-        assert_eq!(refusal(pod.add("eth0", &network, &asking(lab, json!({})), &result))["code"], 101);
-        let report = agent.join().unwrap()?;
-        assert_eq!((report.container.as_str(), report.interface.as_str()), (pod.container.as_str(), "eth0"));
-        let conflicts: Vec<_> =
-            report.conflicts.iter().map(|it| (it.ip.to_string(), it.mac.unwrap().to_string())).collect();
-        assert_eq!(conflicts, [(POD[0].to_owned(), other.mac("eth0")?)]);
-        Ok(())
-    });
-}
-
-/// A stage of a site: a migrating virtual machine's source answers until the target takes over.
-struct Migration;
-
-impl Stage for Migration {
-    type Options = ();
-    fn decide(facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
-        let mut decision = Decision::default();
-        for finding in facts.findings.iter().flatten().filter(|finding| finding.outcome == Outcome::Conflict) {
-            if finding.probe.retries != 5 {
-                return Err(Refusal::new("the stage before the probes was not heard"));
-            }
-            let probe = Probe { on_finding: OnFinding::Report, ..finding.probe.clone() };
-            decision.push(Change::SetProbe(probe), "the source still answers");
-        }
-        Ok(decision)
-    }
-}
-
-/// A stage of a site: patience with addresses, and no harm from silent gateways.
-struct Patience;
-
-impl Stage for Patience {
-    type Options = ();
-    fn decide(facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
-        let mut decision = Decision::default();
-        for probe in &facts.probes {
-            let probe = match probe.kind {
-                ProbeKind::Address => Probe { retries: 5, ..probe.clone() },
-                ProbeKind::Gateway => Probe { on_finding: OnFinding::Warn, ..probe.clone() },
-            };
-            decision.push(Change::SetProbe(probe), "the site's rule");
-        }
-        Ok(decision)
-    }
-}
-
-#[test]
-fn stages_before_and_after_the_probes_have_their_say() {
-    run(|lab| {
-        let pod = lab.pod("p1")?;
-        let network = lab.underlay(20, Families::V4);
-        pod.attach_without_us("eth0", &network)?;
-        lab.neighbour("source", 1, &["10.6.2.20/16"])?;
-        lab.router.ip(&["address del 10.6.0.1/16 dev lan1"])?;
-        let settings = asking(lab, json!({}));
-        let call = |stages: &[&str]| -> anyhow::Result<AddCall> {
-            let mut pipeline = Pipeline::builtin()?;
-            let mut insert = |behind: usize, phase| {
-                let probe = pipeline.steps.iter().position(|step| step.name == "probe").unwrap();
-                pipeline.steps.insert(probe + behind, Step::always("site", phase));
-            };
-            if stages.contains(&"patience") {
-                insert(0, Phase::Decide(Box::new(Bound::<Patience> { options: () })));
-            }
-            if stages.contains(&"migration") {
-                insert(1, Phase::Decide(Box::new(Bound::<Migration> { options: () })));
-            }
-            let resolved = resolve(&Layers { configuration: settings.as_object(), ..Layers::default() });
-            let address = ResultAddress { prefix: "10.6.2.20/16".parse()?, gateway: None };
-            Ok(AddCall {
-                request: Request {
-                    container: pod.container.parse()?,
-                    network: network.name.clone(),
-                    ..Request::default()
-                },
-                settings: resolved.unwrap().settings,
-                namespace: Namespace::open(&pod.host.path())?,
-                addresses: vec![address],
-                pipeline,
-                places: Places::default(),
-            })
-        };
-        let error = attachment::add(&call(&[])?).unwrap_err().to_string();
-        assert!(
-            error.contains("is used by another host") && error.contains("gateway 10.6.0.1 does not answer"),
-            "{error}"
-        );
-        let error = attachment::add(&call(&["patience"])?).unwrap_err();
-        assert!(!error.to_string().contains("gateway"), "{error}");
-        let error = attachment::add(&call(&["migration"])?).unwrap_err();
-        assert!(error.to_string().contains("was not heard"), "{error}");
-        assert!(matches!(error, AttachmentError::Run(_)));
-        let added = attachment::add(&call(&["patience", "migration"])?)?;
-        let warned: Vec<_> = added.warnings.iter().filter(|text| text.contains("does not answer")).collect();
-        assert_eq!(warned.len(), 1, "{:?}", added.warnings);
         Ok(())
     });
 }

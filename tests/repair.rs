@@ -6,7 +6,7 @@ mod damage;
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use coordinator_lab::{Lab, Pod, ask_json, difference, run};
+use coordinator_lab::{ask_json, difference, run};
 use serde_json::Value;
 
 use damage::{NAMES, Random, attached, damages, settings};
@@ -22,16 +22,11 @@ fn drifted(answers: &[Value]) -> BTreeSet<String> {
     drifts.filter_map(|drift| drift["object"].as_str()).map(str::to_owned).collect()
 }
 
-fn is_whole(lab: &Lab, pod: &Pod, whole: &(coordinator_lab::Snapshot, coordinator_lab::Snapshot), shown: &str) {
-    assert_eq!(difference(&whole.0, &lab.node.snapshot().unwrap()), [""; 0], "node, {shown}");
-    assert_eq!(difference(&whole.1, &pod.host.snapshot().unwrap()), [""; 0], "pod, {shown}");
-}
-
 #[test]
 fn every_one_of_200_random_damages_is_repaired_and_nothing_else_is_touched() {
     run(|lab| {
         let (pod, _networks) = attached(lab, &settings(lab))?;
-        let whole = (lab.node.snapshot()?, pod.host.snapshot()?);
+        let whole = lab.both(&pod)?;
         let (answers, code) = check(&[])?;
         assert_eq!((answers.len(), drifted(&answers), code), (NAMES.len(), BTreeSet::new(), 0));
         let seed = std::env::var("COORDINATOR_SEED").map_or(Ok(0x5eed_0006), |seed| seed.parse())?;
@@ -46,7 +41,7 @@ fn every_one_of_200_random_damages_is_repaired_and_nothing_else_is_touched() {
             assert_eq!(code, 1, "{shown}");
             let (answers, code) = check(&["--repair"])?;
             assert_eq!(code, 0, "{shown}: {answers:?}");
-            is_whole(lab, &pod, &whole, &shown);
+            lab.is_as_before(&pod, &whole).with_context(|| shown.clone())?;
             let (answers, code) = check(&[])?;
             assert_eq!((drifted(&answers), code), (BTreeSet::new(), 0), "{shown}");
         }
@@ -58,11 +53,11 @@ fn every_one_of_200_random_damages_is_repaired_and_nothing_else_is_touched() {
 fn a_pod_whose_veth_pair_is_gone_gets_all_of_it_back() {
     run(|lab| {
         let (pod, _networks) = attached(lab, &settings(lab))?;
-        let whole = (lab.node.snapshot()?, pod.host.snapshot()?);
+        let whole = lab.both(&pod)?;
         pod.host.ip(&["link del veth0"])?;
         let (answers, code) = check(&["--repair"])?;
         assert_eq!(code, 0, "{answers:?}");
-        is_whole(lab, &pod, &whole, "veth0 was deleted");
+        lab.is_as_before(&pod, &whole)?;
         Ok(())
     });
 }
@@ -83,17 +78,17 @@ fn what_belongs_to_no_record_goes_and_nothing_else() {
         // A foreign twin of our rule, and a foreign route in our table, are nobody's business.
         lab.node.ip(&["route add 10.99.0.1/32 dev docker0 table 500"])?;
         assert_eq!(gc(&["--dry-run"])?, (Vec::new(), 0));
-        let whole = (lab.node.snapshot()?, living.host.snapshot()?);
+        let whole = lab.both(&living)?;
         std::fs::remove_dir_all(format!("/run/coordinator/{}", orphan.container))?;
 
         let (named, code) = gc(&["--dry-run"])?;
         assert_eq!(code, 1);
         assert!(named.contains(&"delete link node/vethp2-01234567".to_owned()), "{named:?}");
-        assert_eq!(difference(&whole.0, &lab.node.snapshot()?), [""; 0], "looking changes nothing");
+        assert_eq!(difference(&whole.node, &lab.node.snapshot()?), [""; 0], "looking changes nothing");
         let (done, code) = gc(&[])?;
         assert_eq!((done, code), (named, 0));
         assert_eq!(lab.node.snapshot()?.with("vethp2").count() + lab.node.snapshot()?.with("10.6.2.30").count(), 0);
-        assert_eq!(difference(&whole.1, &living.host.snapshot()?), [""; 0]);
+        assert_eq!(difference(&whole.pod, &living.host.snapshot()?), [""; 0]);
         let (answers, code) = check(&[])?;
         assert_eq!((drifted(&answers), code), (BTreeSet::new(), 0));
 

@@ -124,10 +124,7 @@ fn of_an_ipv6_route_by_several_interfaces_each_moves_its_next_hop() {
         assert!(table(&pod, "101")?.contains("default via fd00:10:7::1 dev net1"));
         let main = table(&pod, "254")?;
         assert!(main.contains("default via fd00:10:6::1 dev eth0") && !main.contains("via fd00:10:7::1"), "{main}");
-        lab.expose(&pod)?;
-        for check in lab.checks(&pod) {
-            assert!(check.run()?.is_well(), "{check}");
-        }
+        lab.all_is_well(&pod)?;
         pod.del("net1", &network, &lab.cluster())?;
         assert_eq!(difference(&before, &pod.host.snapshot()?), [""; 0]);
         Ok(())

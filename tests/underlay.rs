@@ -1,24 +1,7 @@
 //! A Pod with one underlay interface, end to end: what its user sees.
 
-use coordinator_lab::{Check, Families, Lab, Pod, difference, run, table};
-use serde_json::{Value, json};
-
-fn all_is_well(checks: &[Check<'_>]) -> anyhow::Result<()> {
-    let mut rows = Vec::new();
-    for check in checks {
-        rows.push((check.name().to_owned(), check.run()?));
-    }
-    assert!(rows.iter().all(|(_, outcome)| outcome.is_well()), "\n{}", table(&rows));
-    Ok(())
-}
-
-fn with(lab: &Lab, more: Value) -> Value {
-    let mut settings = lab.cluster();
-    for (key, value) in more.as_object().into_iter().flatten() {
-        settings[key] = value.clone();
-    }
-    settings
-}
+use coordinator_lab::{Families, Pod, all_are_well, difference, run};
+use serde_json::json;
 
 /// The story of every family: without the plugin much fails, with it nothing, and DEL leaves nothing.
 fn from_add_to_del(families: Families) {
@@ -37,7 +20,7 @@ fn from_add_to_del(families: Families) {
         let names: Vec<_> =
             added["interfaces"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["eth0", "veth0", "vethp1-01234567"], "{added}");
-        all_is_well(&lab.checks(&pod))?;
+        all_are_well(&lab.checks(&pod))?;
 
         pod.del("eth0", &network, &settings)?;
         let after = (lab.node.snapshot()?, pod.host.snapshot()?);
@@ -71,12 +54,12 @@ fn every_reverse_path_filter_passes_the_traffic() {
         let result = pod.attach_without_us("eth0", &network)?;
         lab.expose(&pod)?;
         for value in [0, 1, 2] {
-            let settings = with(lab, json!({"podRPFilter": value}));
+            let settings = lab.cluster_with(json!({"podRPFilter": value}));
             pod.add("eth0", &network, &settings, &result)?;
             let seen =
                 pod.host.run("sysctl", &["-n", "net.ipv4.conf.eth0.rp_filter", "net.ipv4.conf.all.rp_filter"])?;
             assert_eq!(seen, format!("{value}\n{value}\n"));
-            all_is_well(&lab.checks(&pod))?;
+            all_are_well(&lab.checks(&pod))?;
         }
         Ok(())
     });
@@ -95,7 +78,7 @@ fn adding_twice_is_adding_once() {
         assert_eq!(first, second);
         assert_eq!(difference(&before.0, &lab.node.snapshot()?), [""; 0]);
         assert_eq!(difference(&before.1, &pod.host.snapshot()?), [""; 0]);
-        all_is_well(&lab.checks(&pod))
+        all_are_well(&lab.checks(&pod))
     });
 }
 
@@ -118,7 +101,7 @@ fn damage_between_two_adds_is_mended() {
         pod.add("eth0", &network, &lab.cluster(), &result)?;
         assert_eq!(difference(&whole.0, &lab.node.snapshot()?), [""; 0]);
         assert_eq!(difference(&whole.1, &pod.host.snapshot()?), [""; 0]);
-        all_is_well(&lab.checks(&pod))
+        all_are_well(&lab.checks(&pod))
     });
 }
 
@@ -130,19 +113,16 @@ fn policy_sets_mac_queue_and_veth() {
         let result = pod.attach_without_us("eth0", &network)?;
         lab.expose(&pod)?;
         let before = pod.host.snapshot()?;
-        let settings = with(
-            lab,
-            json!({
-                "podMACPrefix": "0a-1b", "txQueueLen": 777, "vethLinkAddress": "169.254.99.1", "vethMTU": 1400
-            }),
-        );
+        let settings = lab.cluster_with(json!({
+            "podMACPrefix": "0a-1b", "txQueueLen": 777, "vethLinkAddress": "169.254.99.1", "vethMTU": 1400
+        }));
         let added = pod.add("eth0", &network, &settings, &result)?;
         assert_eq!(added["interfaces"][0]["mac"], "0a:1b:0a:06:02:14");
         let link = pod.host.run("ip", &["link", "show", "eth0"])?;
         assert!(link.contains("0a:1b:0a:06:02:14") && link.contains("qlen 777"), "{link}");
         let veth = pod.host.run("ip", &["address", "show", "veth0"])?;
         assert!(veth.contains("mtu 1400") && veth.contains("169.254.99.1/32"), "{veth}");
-        all_is_well(&lab.checks(&pod))?;
+        all_are_well(&lab.checks(&pod))?;
         pod.del("eth0", &network, &settings)?;
         assert_eq!(difference(&before, &pod.host.snapshot()?), [""; 0]);
         Ok(())
@@ -161,11 +141,11 @@ fn two_pods_share_the_nodes_rule_and_the_last_one_takes_it_along() {
         };
         let (one, two) = (attach("p1", 20)?, attach("p2", 21)?);
         lab.expose(&one.0)?;
-        all_is_well(&lab.checks(&one.0))?;
+        all_are_well(&lab.checks(&one.0))?;
         one.0.detach("eth0", &one.1, &lab.cluster())?;
         lab.expose(&two.0)?;
         assert_eq!(lab.node.snapshot()?.with("rule").filter(|rule| rule.contains("1000")).count(), 2);
-        all_is_well(&lab.checks(&two.0))?;
+        all_are_well(&lab.checks(&two.0))?;
         two.0.detach("eth0", &two.1, &lab.cluster())?;
         let left = difference(&empty, &lab.node.snapshot()?);
         let of_services = |line: &&String| !line.contains("nftables");
@@ -205,7 +185,7 @@ fn a_dead_pods_route_makes_room() {
             let pod = lab.pod("p1")?;
             pod.attach("eth0", &network, &lab.cluster())?;
             lab.expose(&pod)?;
-            all_is_well(&lab.checks(&pod))?;
+            all_are_well(&lab.checks(&pod))?;
             pod.detach("eth0", &network, &lab.cluster())?;
             pod.host.unbind()?;
             lab.node.ip(&["rule del priority 1000"])?;
@@ -232,7 +212,7 @@ fn marks_of_others_survive() {
             }
         }";
         pod.host.enter(|| coordinator_lab::command("nft", &["-f", "-"], rules))??;
-        all_is_well(&lab.checks(&pod))?;
+        all_are_well(&lab.checks(&pod))?;
         let counter = pod.host.run("nft", &["list", "counter", "ip", "other", "kept"])?;
         assert!(!counter.contains("packets 0 "), "{counter}");
         Ok(())

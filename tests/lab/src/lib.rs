@@ -34,6 +34,7 @@ mod service;
 mod snapshot;
 mod traffic;
 mod trials;
+mod verdict;
 
 pub use ask::{Said, ask, ask_json};
 pub use capture::{Capture, Seen, most_in_a_second};
@@ -46,3 +47,4 @@ pub use pod::{Call, Network, PluginError, Pod};
 pub use snapshot::{Snapshot, difference};
 pub use traffic::{Check, Outcome, table};
 pub use trials::{LossyWire, Trial, range};
+pub use verdict::{Both, all_are_well, refused};

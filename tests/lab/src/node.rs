@@ -245,6 +245,16 @@ impl Lab {
         Pod::create(name)
     }
 
+    /// The Pod `p1` with `eth0` on the first LAN, made by the macvlan plugin alone; its network, and what the plugin said.
+    ///
+    /// # Errors
+    /// A Pod of that name exists, or the plugin refuses.
+    pub fn unserved_pod(&self, families: Families) -> Result<(Pod, Network, serde_json::Value)> {
+        let (pod, network) = (self.pod("p1")?, self.underlay(20, families));
+        let result = pod.attach_without_us("eth0", &network)?;
+        Ok((pod, network, result))
+    }
+
     /// A macvlan network on the first LAN; `number` (2 to 250) tells its Pods' addresses apart.
     pub fn underlay(&self, number: u8, families: Families) -> Network {
         self.network(1, number, families)
@@ -266,6 +276,24 @@ impl Lab {
     /// The configuration that names the cluster's networks, as node defaults would.
     pub fn cluster(&self) -> serde_json::Value {
         serde_json::json!({"serviceCIDR": SERVICE_CIDR, "overlayPodCIDR": POD_CIDR})
+    }
+
+    /// As [`Lab::cluster`], with these fields, too.
+    pub fn cluster_with(&self, more: serde_json::Value) -> serde_json::Value {
+        let mut settings = self.cluster();
+        for (key, value) in more.as_object().into_iter().flatten() {
+            settings[key] = value.clone();
+        }
+        settings
+    }
+
+    /// As [`Lab::cluster_with`], and the wire is asked for conflicts and gateways.
+    pub fn asking(&self, more: serde_json::Value) -> serde_json::Value {
+        let mut settings = self.cluster_with(serde_json::json!({"detectIPConflict": true, "detectGateway": true}));
+        for (key, value) in more.as_object().into_iter().flatten() {
+            settings[key] = value.clone();
+        }
+        settings
     }
 
     /// Puts a named pipeline where the plugin looks for it; the machine's own `/etc` is not touched.
