@@ -99,6 +99,7 @@ impl<'s> Seed<'s> {
 
 fn attached(lab: &Lab) -> Result<Pod> {
     let pod = lab.pod("p1")?;
+    pod.named("shop", "web-0");
     for (name, lan, number) in [("eth0", 1, 20), ("net1", 2, 21), ("net2", 2, 22)] {
         pod.attach(name, &lab.network(lan, number, Families::Dual), &lab.cluster())?;
     }
@@ -214,6 +215,7 @@ fn the_report_shows_all_of_it_and_needs_nothing_beside_itself() {
         if let Ok(path) = std::env::var("COORDINATOR_REPORT") {
             std::fs::write(path, &page)?;
         }
+        assert!(page.contains("<h1>shop/web-0</h1>"));
         assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
         for foreign in ["http:", "https:", "<script", "<link", "url(", "@import"] {
             assert!(!page.contains(foreign), "{foreign}");

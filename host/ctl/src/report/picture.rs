@@ -78,6 +78,7 @@ pub(super) fn draw(model: &Model) -> String {
             x.saturating_add(12)
         );
     }
+    let mut labels = String::new();
     for (from, to, kind, label) in &wires {
         let start = node.iter().find(|part| part.device == *from).map_or(TOP, Part::middle);
         let end = pod.iter().find(|part| part.device == *to).map_or(TOP, Part::middle);
@@ -85,13 +86,18 @@ pub(super) fn draw(model: &Model) -> String {
         let half = left.saturating_add(right) / 2;
         let _ = write!(
             text,
-            "<path class=\"wire {kind}\" d=\"M{left} {start} C{half} {start} {half} {end} {right} {end}\"/>\
-             <text class=\"soft\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
-            right.saturating_sub(8),
-            end.saturating_sub(6),
+            "<path class=\"wire {kind}\" d=\"M{left} {start} C{half} {start} {half} {end} {right} {end}\"/>"
+        );
+        // Behind all wires, so that none crosses it.
+        let _ = write!(
+            labels,
+            "<text class=\"label\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+            right.saturating_sub(20),
+            end.saturating_add(4),
             escape(label)
         );
     }
+    text.push_str(&labels);
     node.iter().for_each(|part| draw_part(part, NODE, &mut text));
     pod.iter().for_each(|part| draw_part(part, POD, &mut text));
     text.push_str("</svg>");

@@ -29,6 +29,9 @@ svg .side { fill:var(--panel); stroke:var(--line) } svg .ours { stroke:var(--our
 svg .down { stroke:var(--bad); stroke-dasharray:3 3 } svg text { fill:var(--ink) } svg .soft { fill:var(--soft) }
 svg .title { font-weight:700 } svg .wire { stroke:var(--soft); fill:none; stroke-width:1.5 }
 svg .wire.pair { stroke:var(--ours) } svg .wire.lower { stroke-dasharray:5 4 } svg .tag { fill:var(--ours) }
+svg { min-width:640px } svg .label { fill:var(--soft); stroke:var(--panel); stroke-width:5px; paint-order:stroke }
 details summary { cursor:pointer; color:var(--soft) }
-@media print { body { max-width:none } .scroll { overflow:visible } }
+@media print { body { max-width:none; padding:0; font-size:11px; print-color-adjust:exact }
+  .scroll { overflow:visible } th, td { padding-right:4px } td.mono { font-size:9px }
+  h2, h2 + p, h3 { break-after:avoid } .card, .scroll, tr { break-inside:avoid } }
 ";
