@@ -119,6 +119,47 @@ fn what_is_shown_is_a_pipeline_that_says_the_same() {
     assert_eq!(ask(&["pipeline", "diff", "default", "pipelines/examples/gpu.toml"]).unwrap().0, 1);
 }
 
+/// Whatever can be said of a stage is shown, and a difference in it is one.
+#[test]
+fn every_key_of_a_stage_is_shown_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let text = format!(
+        "schema = 1\nextends = \"default\"\n\n[[stage]]\nname = \"rails\"\nuse = \"wasm:rails.wasm\"\n\
+         sha256 = \"{digest}\"\nafter = \"mode\"\ngrant = [\"pod.route\", \"pod.rule\"]\n\
+         limits = {{ time = \"1500us\", memory = \"320KiB\", output = \"2MiB\", changes = 77 }}\n\
+         on-failure = \"skip\"\nwhen = {{ mode = \"overlay\", pod = [\"a-*\", \"b\"], network = \"n\" }}\n\
+         with = {{ rails = 8, names = {{ \"a b\" = [true, 1.5] }} }}\n"
+    );
+    let file = write("all.toml", &text);
+    let (code, shown, _) = ask(&["pipeline", "show", &file]).unwrap();
+    assert_eq!(code, 0);
+    let shown = write("shown.toml", &shown);
+    assert_eq!(ask(&["pipeline", "diff", &file, &shown]).unwrap(), (0, String::new(), String::new()));
+    for (key, old, new) in [
+        ("sha256", "e3b0", "f3b0"),
+        ("grant", "pod.rule", "pod.link"),
+        ("limits", "1500us", "2ms"),
+        ("limits", "320KiB", "1MiB"),
+        ("limits", "2MiB", "3MiB"),
+        ("limits", "77", "78"),
+        ("on-failure", "skip", "refuse"),
+        ("when", "a-*", "c-*"),
+        ("with", "1.5", "2.5"),
+        ("use", "wasm:rails", "wasm:tracks"),
+    ] {
+        let other = write("other.toml", &text.replace(old, new));
+        let (code, difference, _) = ask(&["pipeline", "diff", &file, &other]).unwrap();
+        assert!(code == 1 && difference.starts_with(&format!("~ stage rails: {key} = ")), "{key}: {difference}");
+        assert_eq!(difference.lines().count(), 1, "{difference}");
+    }
+}
+
 #[test]
 fn the_stages_are_drawn() {
     let (_, svg, _) = ask(&["pipeline", "graph", "pipelines/examples/gpu.toml"]).unwrap();

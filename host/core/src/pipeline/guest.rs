@@ -123,6 +123,23 @@ impl Limits {
         limits
     }
 
+    /// Those that are set, as a file says them.
+    pub fn to_json(self) -> Value {
+        let time = self.time.map(|time| match time.as_micros() {
+            micros if micros.is_multiple_of(1000) => format!("{}ms", time.as_millis()),
+            micros => format!("{micros}us"),
+        });
+        // What is read is a whole number of KiB.
+        let bytes = |bytes: u64| match bytes.is_multiple_of(1 << 20) {
+            true => format!("{}MiB", bytes >> 20),
+            false => format!("{}KiB", bytes >> 10),
+        };
+        let texts =
+            [("time", time), ("memory", self.memory_bytes.map(bytes)), ("output", self.output_bytes.map(bytes))];
+        let texts = texts.into_iter().filter_map(|(key, text)| Some((key.to_owned(), Value::from(text?))));
+        texts.chain(self.changes.map(|changes| ("changes".to_owned(), changes.into()))).collect()
+    }
+
     /// As the guest's room wants them.
     pub fn in_force(self) -> guest::Limits {
         let default = guest::Limits::default();

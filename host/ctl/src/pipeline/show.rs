@@ -41,12 +41,7 @@ pub(super) fn keys<'s>(draft: &Draft, stage: &'s StageEntry) -> Vec<(&'static st
         keys.push(("grant", json!(grants), &first.place));
     }
     if let Some(limits) = &stage.limits {
-        let mut table = Map::new();
-        let time = limits.value.time.map(|time| format!("{}us", time.as_micros()));
-        table.extend(time.map(|time| ("time".to_owned(), time.into())));
-        let memory = limits.value.memory_bytes.map(|bytes| format!("{}KiB", bytes >> 10));
-        table.extend(memory.map(|memory| ("memory".to_owned(), memory.into())));
-        keys.push(("limits", table.into(), &limits.place));
+        keys.push(("limits", limits.value.to_json(), &limits.place));
     }
     if let Some(on_failure) = &stage.on_failure {
         let name = if on_failure.value == OnFailure::Skip { "skip" } else { "refuse" };
