@@ -113,13 +113,14 @@ fn replayed(path: &std::path::Path, arguments: &Arguments) -> Result<Answer, Fai
         None => Pipeline::builtin()?,
     };
     let projection = replay::replay(&pipeline, replay::read_facts(path)?, &Map::new())?;
-    let request = &projection.facts().request;
+    let (request, plan) = (&projection.facts().request, projection.plan());
+    let mut shared = plan.edits.iter().filter(|planned| planned.edit.key().is_shared_on_node());
     Ok(Answer {
         container: request.container.to_string(),
         interface: request.interface.to_string(),
-        plan: projection.plan(),
+        notes: shared.next().map(|_| UNSEEN.to_owned()).into_iter().collect(),
+        plan,
         present: BTreeSet::new(),
-        notes: Vec::new(),
         projection,
     })
 }
@@ -157,6 +158,7 @@ fn call(whom: &Whom, arguments: &Arguments) -> Result<(AddCall, Option<String>),
     call_of(whom, arguments.config.as_deref(), arguments.container.clone(), pipeline.transpose()?)
 }
 
+const UNSEEN: &str = "facts do not tell whether the rules are there that the node's Pods share: they are in the plan";
 const FROM_RECORD: &str = "the runtime remembers no configuration of it: the one that the record tells of is taken";
 const FROM_NOWHERE: &str = "no configuration is known: defaults are taken; --config FILE gives one, with prevResult";
 
