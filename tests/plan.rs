@@ -3,6 +3,7 @@
 use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
+use coordinator_core::node_defaults::pod_text;
 use coordinator_lab::{Families, Lab, Monitor, Network, Overlay, Pod, run, tool};
 use serde_json::{Value, json};
 
@@ -105,6 +106,43 @@ fn what_was_damaged_is_planned_to_be_mended() {
         }
         pod.detach("eth0", &networks[0], &lab.cluster())?;
         add_as_planned(lab, &pod, "net1", &networks[1], &lab.cluster())?;
+        Ok(())
+    });
+}
+
+/// Nothing is recorded of a Pod before its first ADD: the caller tells its name, and what goes by the name is planned.
+#[test]
+fn a_pod_that_nobody_knows_yet_is_planned_by_its_name() {
+    run(|lab| {
+        let stage = "name = \"gold-mac\"\nuse = \"native:mac-prefix\"\nreplace = \"mac-prefix\"\n\
+                     when = { namespace = \"gold\", pod = \"web-*\" }\n";
+        lab.write_pipeline("site", &format!("schema = 1\nextends = \"default\"\n\n[[stage]]\n{stage}"))?;
+        lab.write_node_defaults(&json!({}))?;
+        lab.write_pod_choice("gold", "web-1", &pod_text(&"net1".parse()?))?;
+        let settings = lab.cluster_with(json!({"pipeline": "site", "podMACPrefix": "0a:1b"}));
+        let sets_mac = |plan: &Value| plan["plan"].to_string().contains("gold-mac");
+        for (at, (namespace, name, gets_mac, leaves_by)) in
+            [("gold", "web-0", true, "eth0"), ("gold", "web-1", true, "net1"), ("iron", "web-1", false, "eth0")]
+                .into_iter()
+                .enumerate()
+        {
+            let pod = lab.pod(&format!("p{at}"))?;
+            let number = 20 + u8::try_from(at)?;
+            let networks = [lab.network(1, number, Families::V4), lab.network(2, number, Families::V4)];
+            pod.attach_without_us("eth0", &networks[0])?;
+            if at == 0 {
+                let nameless = planned(lab, &pod, "eth0", &networks[0], &settings)?;
+                assert!(!sets_mac(&nameless), "nobody says who it is: {nameless}");
+            }
+            pod.named(namespace, name);
+            let plan = planned(lab, &pod, "eth0", &networks[0], &settings)?;
+            assert_eq!(sets_mac(&plan), gets_mac, "{namespace}/{name}");
+            pod.add("eth0", &networks[0], &settings, &pod.result("eth0"))?;
+            pod.did("eth0", &plan)?;
+            attach_as_planned(lab, &pod, "net1", &networks[1], &settings)?;
+            let way = pod.host.run("ip", &["route", "show", "default"])?;
+            assert!(way.contains(&format!("dev {leaves_by}")), "{namespace}/{name}: {way}");
+        }
         Ok(())
     });
 }

@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
     pipeline::given,
     settings_view,
-    subject::{self, Places, Whom},
+    subject::{self, Places, Told, Whom},
     table,
     terminal::Terminal,
 };
@@ -34,15 +34,10 @@ pub(crate) struct Arguments {
     #[arg(long, short, value_name = "NAME")]
     interface: Option<InterfaceName>,
     /// Recorded facts, in place of a live Pod
-    #[arg(long, value_name = "FILE", conflicts_with = "whom")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["whom", "config", "container", "pod"])]
     facts: Option<PathBuf>,
-    /// The network's CNI configuration, with `prevResult`; `-` reads it from standard input. Without it, what the
-    /// runtime remembers of the Pod
-    #[arg(long, value_name = "FILE", conflicts_with = "facts")]
-    config: Option<PathBuf>,
-    /// The container's id, for a namespace's path of which nothing is recorded
-    #[arg(long, value_name = "ID", conflicts_with = "facts")]
-    container: Option<ContainerId>,
+    #[command(flatten)]
+    told: Told,
     /// A pipeline file to try, in place of the one that the settings name
     #[arg(long, value_name = "FILE")]
     pipeline: Option<PathBuf>,
@@ -155,7 +150,7 @@ fn live(whom: &Whom, arguments: &Arguments) -> Result<Answer, Failure> {
 
 fn call(whom: &Whom, arguments: &Arguments) -> Result<(AddCall, Option<String>), Failure> {
     let pipeline = arguments.pipeline.as_ref().map(|path| Ok::<_, Failure>(Pipeline::try_from(given::sound(path)?)?));
-    call_of(whom, arguments.config.as_deref(), arguments.container.clone(), pipeline.transpose()?)
+    call_of(whom, &arguments.told, pipeline.transpose()?)
 }
 
 const UNSEEN: &str = "facts do not tell whether the rules are there that the node's Pods share: they are in the plan";
@@ -166,8 +161,7 @@ const FROM_NOWHERE: &str = "no configuration is known: defaults are taken; --con
 /// should know of the configuration, where nobody gave one.
 pub(crate) fn call_of(
     whom: &Whom,
-    config: Option<&std::path::Path>,
-    container: Option<ContainerId>,
+    told: &Told,
     pipeline: Option<Pipeline>,
 ) -> Result<(AddCall, Option<String>), Failure> {
     let known = match whom.one() {
@@ -175,25 +169,28 @@ pub(crate) fn call_of(
         // A namespace of which nothing is recorded yet: the caller says the rest.
         Err(Failure::NotFound { .. }) if whom.whom.starts_with('/') => None,
         // One more attachment of a Pod that is known.
-        Err(Failure::NoInterface { .. }) if config.is_some() => {
+        Err(Failure::NoInterface { .. }) if told.config.is_some() => {
             Whom { interface: None, ..whom.clone() }.pod()?.into_iter().next()
         }
         Err(failure) => return Err(failure),
     };
     let remembered = known.as_ref().and_then(|known| known.remembered.as_ref());
     let record = known.as_ref().and_then(|known| known.record.as_ref());
-    let (fields, hearsay) = match (config, remembered, record) {
+    let (fields, hearsay) = match (&told.config, remembered, record) {
         (Some(path), ..) => (subject::read_configuration(path)?, None),
         (None, Some(remembered), _) => (remembered.configuration.clone(), None),
         (None, None, Some(record)) => (recorded(record), Some(FROM_RECORD.to_owned())),
         (None, None, None) => (Map::new(), Some(FROM_NOWHERE.to_owned())),
     };
-    let container = container.or_else(|| known.as_ref().map(|known| known.container.clone()));
+    let container = told.container.clone().or_else(|| known.as_ref().map(|known| known.container.clone()));
     let interface = whom.interface.clone().or_else(|| known.as_ref().map(|known| known.interface.clone()));
     let interface = interface.unwrap_or_else(InterfaceName::first);
     let mut request = subject::request(container.unwrap_or_else(ContainerId::unknown), interface, &fields);
     if let Some(known) = &known {
         (request.pod_namespace, request.pod_name) = (known.pod_namespace.clone(), known.pod_name.clone());
+    }
+    if let Some(pod) = &told.pod {
+        (request.pod_namespace, request.pod_name) = (pod.namespace.clone(), pod.name.clone());
     }
     let namespace = match &known {
         Some(known) if !whom.whom.starts_with('/') => subject::namespace(known)?,

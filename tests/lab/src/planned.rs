@@ -30,7 +30,8 @@ impl Pod {
             ["plan", &path, "--container", &self.container, "--interface", interface, "--config", "-", "--json"];
         // A refusal has an exit code of its own.
         let script = format!("{} \"$@\" || test $? = 1", tool()?.display());
-        let words: Vec<&str> = ["-c", &script, "sh"].into_iter().chain(arguments).collect();
+        let name = self.whole_name().map(|name| format!("--pod={name}"));
+        let words: Vec<&str> = ["-c", &script, "sh"].into_iter().chain(arguments).chain(name.as_deref()).collect();
         let text = command("sh", &words, &configuration.to_string())?;
         serde_json::from_str(&text).with_context(|| format!("the tool says {text}"))
     }

@@ -287,6 +287,12 @@ impl Pod {
         ]
     }
 
+    /// `NAMESPACE/NAME`, when it has them.
+    pub(crate) fn whole_name(&self) -> Option<String> {
+        let (namespace, name) = (locked(&self.namespace), locked(&self.name));
+        (!namespace.is_empty()).then(|| format!("{namespace}/{name}"))
+    }
+
     /// What `CNI_ARGS` says, as containerd, CRI-O and Multus say it of a Pod; nothing of a container that is none.
     pub(crate) fn args(&self) -> Vec<(&'static str, String)> {
         let namespace = locked(&self.namespace).clone();

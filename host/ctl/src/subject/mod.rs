@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod known;
+mod told;
 
 use std::{
     collections::BTreeSet,
@@ -20,6 +21,7 @@ use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use known::Known;
+pub(crate) use told::Told;
 
 /// How much of a container's id names it, at the least.
 const SHORTEST: usize = 4;
