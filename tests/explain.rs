@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use coordinator_core::node_defaults::{POD_SETTING, pod_text};
-use coordinator_lab::{Families, Lab, Pod, ask, ask_json, run};
+use coordinator_guests::{component, install};
+use coordinator_lab::{Families, Lab, Network, Pod, ask, ask_json, run};
 use serde_json::{Value, json};
 
 /// Its answer.
@@ -109,6 +110,34 @@ fn every_setting_names_the_source_that_set_it() {
         let silent = ["hostRPFilter", "multusNicPrefix", "pipeline"];
         let expected: Vec<&str> = settings.filter(|name| !silent.contains(name)).collect();
         assert_eq!(values().iter().map(|(name, _)| *name).collect::<Vec<_>>(), expected, "none is left out");
+        Ok(())
+    });
+}
+
+/// A guest has its say as a source of its own, and sees what the others are: this one leaves alone what a Pod chose.
+#[test]
+fn what_a_guest_sets_names_the_guest() {
+    run(|lab| {
+        let digest = install(&component("default-route", &[])?)?;
+        let stage = format!(
+            "[[stage]]\nname = \"by-namespace\"\nuse = \"wasm:default-route.wasm\"\nsha256 = \"{digest}\"\nafter = \"mode\"\n\
+             grant = [\"setting.{POD_SETTING}\"]\nwith = {{ networks = {{ edge = \"fast\" }} }}\n"
+        );
+        lab.write_pipeline("site", &format!("schema = 1\nextends = \"default\"\n\n{stage}"))?;
+        let settings = lab.cluster_with(json!({"pipeline": "site"}));
+        lab.write_node_defaults(&json!({POD_SETTING: "eth0"}))?;
+        let fast = Network { name: "fast".to_owned(), ..lab.network(2, 20, Families::V4) };
+        let pod = lab.pod("p1")?;
+        pod.named("edge", "web-0");
+        pod.attach("eth0", &lab.network(1, 20, Families::V4), &settings)?;
+        pod.attach("net1", &fast, &settings)?;
+        let says = || answer(&["explain", "edge/web-0", "-i", "net1", POD_SETTING]);
+        let said = says()?;
+        assert_eq!((&said["value"], &said["source"]), (&json!("net1"), &json!("stage by-namespace")));
+        lab.write_pod_choice("edge", "web-0", &pod_text(&"eth0".parse()?))?;
+        pod.add("net1", &fast, &settings, &pod.result("net1"))?;
+        let said = says()?;
+        assert_eq!((&said["value"], &said["source"]), (&json!("eth0"), &json!("annotation")));
         Ok(())
     });
 }

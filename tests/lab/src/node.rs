@@ -4,6 +4,7 @@
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -109,14 +110,9 @@ fn isolate() -> Result<()> {
     Ok(())
 }
 
-/// Writes a file below a directory of the machine that the story covers with an empty one of its own.
-fn put(place: &str, file: &str, text: &str) -> Result<()> {
-    let covered = format!("{place}/.covered-by-the-lab");
-    if fs::metadata(&covered).is_err() {
-        mount(Some("lab"), place, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))?;
-        fs::write(covered, "")?;
-    }
-    let path = std::path::Path::new(place).join(file);
+/// Writes a file of the story's own node, and the folders above it.
+fn put(path: &str, text: &str) -> Result<()> {
+    let path = Path::new(path);
     fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
     Ok(fs::write(path, text)?)
 }
@@ -301,7 +297,7 @@ impl Lab {
     /// # Errors
     /// It cannot be written.
     pub fn write_pipeline(&self, name: &str, text: &str) -> Result<()> {
-        put("/etc", &format!("coordinator/pipelines/{name}.toml"), text)
+        put(&format!("/etc/coordinator/pipelines/{name}.toml"), text)
     }
 
     /// Puts the node's defaults where the plugin looks for them, as an agent does.
@@ -309,7 +305,7 @@ impl Lab {
     /// # Errors
     /// They cannot be written.
     pub fn write_node_defaults(&self, defaults: &serde_json::Value) -> Result<()> {
-        put("/var/lib", "coordinator/defaults.json", &defaults.to_string())
+        put("/var/lib/coordinator/defaults.json", &defaults.to_string())
     }
 
     /// Puts a Pod's own choice of an interface, or anything else, where the plugin looks for it, as an agent does.
@@ -317,7 +313,7 @@ impl Lab {
     /// # Errors
     /// It cannot be written.
     pub fn write_pod_choice(&self, namespace: &str, name: &str, text: &str) -> Result<()> {
-        put("/var/lib", &format!("coordinator/pods/{namespace}.{name}"), text)
+        put(&format!("/var/lib/coordinator/pods/{namespace}.{name}"), text)
     }
 
     /// Points services and node ports to a Pod.
