@@ -8,7 +8,8 @@ use std::{
     process::ExitCode,
 };
 
-use coordinator_agent::{crd, install, offline, options::Options, run};
+use coordinator_agent::{install, options::Options, run};
+use coordinator_objects::crd;
 
 /// Where a container's image has the files to install.
 const IMAGE: &str = "/usr/share/coordinator";
@@ -19,7 +20,6 @@ usage: coordinator-agent node        write the node's defaults, care for its att
        coordinator-agent install     put the plugin and the pipelines on the node
        coordinator-agent uninstall   take them away again, when no Pod needs them any more
        coordinator-agent idle        do nothing until stopped, as a DaemonSet's Pod must after uninstalling
-       coordinator-agent render FILE...   what the leader would make of the objects in these files, and what is wrong
        coordinator-agent crds        print the CustomResourceDefinitions; --before-1.31 without address functions
 
 The environment says the rest: docs/agent.md lists the variables.";
@@ -43,7 +43,6 @@ fn main() -> ExitCode {
         ["install"] => install_all(),
         ["uninstall"] => uninstall(&options),
         ["idle"] => until_stopped(run::idle()),
-        ["render", files @ ..] if !files.is_empty() => render(files),
         ["crds"] => print_definitions(true),
         ["crds", "--before-1.31"] => print_definitions(false),
         _ => {
@@ -150,17 +149,6 @@ fn remove(path: &Path) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-fn render(files: &[&str]) -> Result<(), String> {
-    let mut problems = Vec::new();
-    for file in files {
-        let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?;
-        let outlook = offline::look(&text).map_err(|error| format!("{file}: {error}"))?;
-        std::io::stdout().lock().write_all(outlook.definitions.as_bytes()).map_err(|error| error.to_string())?;
-        problems.extend(outlook.problems.into_iter().map(|problem| format!("{file}: {problem}")));
-    }
-    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
 fn print_definitions(has_addresses: bool) -> Result<(), String> {

@@ -18,10 +18,11 @@ use std::{
 };
 
 use coordinator_agent::{
-    api::{Events, Kind, Meter},
+    api::{Events, Meter},
     conflict::{ConflictReport, Desk, bind, serve},
     metrics::Metrics,
 };
+use coordinator_objects::Kind;
 use lab::{World, eventually};
 use serde_json::{Value, json};
 use tokio::{

@@ -21,12 +21,12 @@ use std::{
 };
 
 use coordinator_agent::{
-    api::{Events, Kind, Meter},
+    api::{Events, Meter},
     conflict::Desk,
-    coordinator::Coordinator,
     metrics::Metrics,
     node::{Node, Pods, Standing},
 };
+use coordinator_objects::{Kind, coordinator::Coordinator};
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment},
@@ -259,7 +259,7 @@ async fn rights_are_what_the_agent_asks_for() {
     world.coordinator(json!({"podCIDRType": "auto"})).await;
     world.put(Kind::CALICO_POOLS[0], None, "one", json!({"spec": {"cidr": "10.1.0.0/16"}})).await;
     world.put(Kind::CALICO_POOLS[0], None, "old", json!({"spec": {"cidr": "10.2.0.0/16", "disabled": true}})).await;
-    let network = |name: &str| json!({"metadata": {"annotations": {coordinator_agent::network::CR_NAME: name}}, "spec": {"cniType": "ipoib", "ipoib": {"master": "ib0"}}});
+    let network = |name: &str| json!({"metadata": {"annotations": {coordinator_objects::network::CR_NAME: name}}, "spec": {"cniType": "ipoib", "ipoib": {"master": "ib0"}}});
     world.put(Kind::NETWORK, Some(&world.namespace), "net", network("net")).await;
     let leader = world.lead();
     let definition = async |name: &str| {

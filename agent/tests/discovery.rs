@@ -11,7 +11,7 @@
 
 mod lab;
 
-use coordinator_agent::api::Kind;
+use coordinator_objects::Kind;
 use lab::World;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ const BLOCK: Kind = Kind::CALICO_BLOCKS[0];
 const CILIUM_POOL: Kind = Kind::CILIUM_POOLS[0];
 const SERVICES: Kind = Kind::SERVICE_CIDRS[0];
 
-fn condition(status: &coordinator_agent::coordinator::Status, kind: &str) -> (String, String) {
+fn condition(status: &coordinator_objects::coordinator::Status, kind: &str) -> (String, String) {
     let found = status.conditions.iter().find(|it| it.kind == kind).unwrap_or_else(|| panic!("no {kind}: {status:?}"));
     (found.status.clone(), found.message.clone())
 }

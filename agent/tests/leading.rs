@@ -13,7 +13,7 @@ mod lab;
 
 use std::time::Duration;
 
-use coordinator_agent::api::Kind;
+use coordinator_objects::Kind;
 use lab::{Proxy, Running, World, eventually, timing};
 use serde_json::json;
 

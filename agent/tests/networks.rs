@@ -11,7 +11,7 @@
 
 mod lab;
 
-use coordinator_agent::{api::Kind, network::CR_NAME};
+use coordinator_objects::{Kind, network::CR_NAME};
 use kube::core::DynamicObject;
 use lab::{World, eventually};
 use serde_json::{Value, json};

@@ -14,9 +14,10 @@ mod lab;
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use coordinator_agent::{
-    api::{Kind, Meter, Rhythm},
+    api::{Meter, Rhythm},
     node::{Node, Standing},
 };
+use coordinator_objects::Kind;
 use lab::{World, eventually, rhythm};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};

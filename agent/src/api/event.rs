@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use coordinator_objects::Kind;
 use jiff::Timestamp;
 use kube::{
     Client,
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::Instant};
 use tracing::{info, warn};
 
-use super::{Kind, objects, within};
+use super::{objects, within};
 
 /// How long the same Event is not written again.
 const QUIET: Duration = Duration::from_secs(600);

@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use coordinator_objects::Kind;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::{
     Api, Client,
@@ -19,7 +20,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{ApiError, Backoff, Kind, Meter, objects, spread, within};
+use super::{ApiError, Backoff, Meter, objects, spread, within};
 
 /// The first wait for a kind that the server does not have.
 const SOON: Duration = Duration::from_secs(4);

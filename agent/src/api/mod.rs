@@ -3,19 +3,22 @@
 mod backoff;
 mod event;
 mod follow;
-mod kind;
 mod lease;
 mod meter;
 
 use std::{error::Error as _, future::Future, time::Duration};
 
-use kube::{Api, Client, client::ClientBuilder, core::DynamicObject};
+use coordinator_objects::Kind;
+use kube::{
+    Api, Client,
+    client::ClientBuilder,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
 
 pub use backoff::{Backoff, spread};
 pub(crate) use event::now;
 pub use event::{Events, Note, Regarding, Severity};
 pub use follow::{Part, Rhythm, Target, Trouble, View, follow};
-pub use kind::Kind;
 pub use lease::{Leadership, campaign};
 pub use meter::{Meter, Usage, Usages};
 
@@ -116,10 +119,13 @@ pub async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result
     }
 }
 
-/// The objects of a kind, in a namespace or in the whole cluster.
+/// The objects of a kind, in a namespace or in the whole cluster; untyped, so that one which is malformed or of a newer
+/// version never hides its neighbours.
 pub fn objects(client: &Client, kind: Kind, namespace: Option<&str>) -> Api<DynamicObject> {
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group, kind.version, kind.kind), kind.plural);
     match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind.resource()),
-        None => Api::all_with(client.clone(), &kind.resource()),
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
     }
 }

@@ -10,11 +10,12 @@ mod round;
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
+use coordinator_objects::Kind;
 use coordinator_sdk::{ContainerId, InterfaceName};
 use tracing::{error, info, warn};
 
 use crate::{
-    api::{Events, Kind, Note, Regarding, Severity},
+    api::{Events, Note, Regarding, Severity},
     metrics::Metrics,
 };
 

@@ -10,11 +10,12 @@ mod socket;
 
 use std::{path::PathBuf, sync::Arc};
 
+use coordinator_objects::Kind;
 use kube::Client;
 use tracing::{info, warn};
 
 use crate::{
-    api::{Events, Kind, Note, Regarding, Severity, objects, within},
+    api::{Events, Note, Regarding, Severity, objects, within},
     metrics::Metrics,
 };
 

@@ -13,6 +13,7 @@ mod service_cidr;
 
 use std::fmt;
 
+use coordinator_objects::coordinator::{Answer, PodCidrType};
 use ipnet::IpNet;
 
 pub use calico::{CalicoPool, used_block};
@@ -80,61 +81,9 @@ pub struct ServiceCidr {
     pub prefixes: Vec<IpNet>,
 }
 
-/// `podCIDRType` of SpiderCoordinator.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum PodCidrType {
-    /// Whatever the cluster's plugin is.
-    #[default]
-    Auto,
-    /// What the control plane was started with.
-    Cluster,
-    /// Calico's pools.
-    Calico,
-    /// Cilium's pools.
-    Cilium,
-    /// None but the ones in the spec.
-    None,
-}
-
-impl PodCidrType {
-    /// Every value, by its name in the spec.
-    pub const NAMES: [(&'static str, Self); 5] = [
-        ("auto", Self::Auto),
-        ("cluster", Self::Cluster),
-        ("calico", Self::Calico),
-        ("cilium", Self::Cilium),
-        ("none", Self::None),
-    ];
-
-    /// The value of a name; empty is `auto`.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() {
-            return Some(Self::default());
-        }
-        Self::NAMES.into_iter().find(|(name, _)| *name == text).map(|(_, value)| value)
-    }
-}
-
-/// An answer to the question which prefixes there are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// These.
-    Found {
-        /// The prefixes, sorted.
-        prefixes: Vec<IpNet>,
-        /// Who says so, in words.
-        origin: String,
-    },
-    /// Something has not been read yet.
-    Waiting(String),
-    /// Nobody says it, or what is said makes no sense.
-    Unknown(String),
-}
-
-impl Answer {
-    fn found(prefixes: Vec<IpNet>, origin: impl fmt::Display) -> Self {
-        Self::Found { prefixes: sorted(prefixes), origin: origin.to_string() }
-    }
+/// What is found: these prefixes, sorted.
+fn found(prefixes: Vec<IpNet>, origin: impl fmt::Display) -> Answer {
+    Answer::Found { prefixes: sorted(prefixes), origin: origin.to_string() }
 }
 
 /// The overlay Pods' prefixes, `given` being those in the spec.
@@ -147,7 +96,7 @@ pub fn overlay_pod_cidr(kind: PodCidrType, sources: &Sources, given: &[IpNet]) -
         PodCidrType::Cluster => control_plane(sources, given, "overlayPodCIDR", |networks| &networks.pods),
         PodCidrType::Calico => calico_pods(sources),
         PodCidrType::Cilium => cilium_pods(sources, given),
-        PodCidrType::None => Answer::found(given.to_vec(), "spec.overlayPodCIDR, since podCIDRType is none"),
+        PodCidrType::None => found(given.to_vec(), "spec.overlayPodCIDR, since podCIDRType is none"),
     }
 }
 
@@ -182,7 +131,7 @@ fn control_plane(
     match &sources.kubeadm {
         Known::Unseen => return Answer::Waiting("kubeadm-config has not been read yet".to_owned()),
         Known::Seen(networks) if !of(networks).is_empty() => {
-            return Answer::found(of(networks).clone(), &networks.origin);
+            return found(of(networks).clone(), &networks.origin);
         }
         Known::Wrong(reason) => trouble.push(reason.clone()),
         Known::Absent => trouble.push("there is no kubeadm-config".to_owned()),
@@ -193,7 +142,7 @@ fn control_plane(
             return Answer::Waiting("the control plane's Pods have not been read yet".to_owned());
         }
         Known::Seen(components) => match components.iter().find(|networks| !of(networks).is_empty()) {
-            Some(networks) => return Answer::found(of(networks).clone(), &networks.origin),
+            Some(networks) => return found(of(networks).clone(), &networks.origin),
             None => trouble.push("no Pod of the control plane has an argument with it".to_owned()),
         },
         Known::Wrong(reason) => trouble.push(reason.clone()),
@@ -202,7 +151,7 @@ fn control_plane(
     if given.is_empty() {
         return Answer::Unknown(format!("{}; it can be given in spec.{field}", trouble.join("; ")));
     }
-    Answer::found(given.to_vec(), format!("spec.{field}"))
+    found(given.to_vec(), format!("spec.{field}"))
 }
 
 fn calico_pods(sources: &Sources) -> Answer {
@@ -226,7 +175,7 @@ fn calico_pods(sources: &Sources) -> Answer {
     }
     let names: Vec<&str> = counted.iter().map(|pool| pool.name.as_str()).collect();
     let origin = format!("Calico's IPPools: {}", names.join(", "));
-    Answer::found(counted.iter().map(|pool| pool.cidr).collect(), origin)
+    found(counted.iter().map(|pool| pool.cidr).collect(), origin)
 }
 
 fn cilium_pods(sources: &Sources, given: &[IpNet]) -> Answer {
@@ -241,20 +190,18 @@ fn cilium_pods(sources: &Sources, given: &[IpNet]) -> Answer {
             Answer::Unknown("cilium-config names no prefix of the cluster's pool".to_owned())
         }
         Known::Seen(CiliumIpam::ClusterPool(prefixes)) => {
-            Answer::found(prefixes.clone(), "ConfigMap cilium-config, the cluster's pool")
+            found(prefixes.clone(), "ConfigMap cilium-config, the cluster's pool")
         }
         Known::Seen(CiliumIpam::MultiPool) => match &sources.cilium_pools {
             Known::Unseen => Answer::Waiting("Cilium's CiliumPodIPPools have not been read yet".to_owned()),
             Known::Wrong(reason) => Answer::Unknown(reason.clone()),
-            Known::Seen(prefixes) if !prefixes.is_empty() => {
-                Answer::found(prefixes.clone(), "Cilium's CiliumPodIPPools")
-            }
+            Known::Seen(prefixes) if !prefixes.is_empty() => found(prefixes.clone(), "Cilium's CiliumPodIPPools"),
             Known::Absent | Known::Seen(_) => Answer::Unknown("there are no CiliumPodIPPools with prefixes".to_owned()),
         },
         Known::Seen(CiliumIpam::Other(mode)) if given.is_empty() => Answer::Unknown(format!(
             "Cilium's mode {mode} does not say its prefixes; they can be given in spec.overlayPodCIDR"
         )),
-        Known::Seen(CiliumIpam::Other(_)) => Answer::found(given.to_vec(), "spec.overlayPodCIDR"),
+        Known::Seen(CiliumIpam::Other(_)) => found(given.to_vec(), "spec.overlayPodCIDR"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{Answer, Known, Sources, control_plane};
+use super::{Answer, Known, Sources, control_plane, found};
 
 /// The services' prefixes, `given` being those in the spec.
 ///
@@ -14,7 +14,7 @@ pub fn service_cidr(sources: &Sources, given: &[IpNet]) -> Answer {
         Known::Seen(resources) if resources.iter().any(|it| !it.prefixes.is_empty()) => {
             let names: Vec<&str> = resources.iter().map(|resource| resource.name.as_str()).collect();
             let prefixes = resources.iter().flat_map(|resource| resource.prefixes.clone()).collect();
-            return Answer::found(prefixes, format!("ServiceCIDR {}", names.join(", ")));
+            return found(prefixes, format!("ServiceCIDR {}", names.join(", ")));
         }
         Known::Absent | Known::Seen(_) => {}
     }

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
+use coordinator_objects::Kind;
 use ipnet::IpNet;
 use kube::{Client, api::ListParams};
 
 use crate::{
-    api::{ApiError, Kind, objects, within},
+    api::{ApiError, objects, within},
     discovery::{CalicoPool, used_block},
 };
 

@@ -5,6 +5,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use coordinator_objects::{
+    Kind,
+    network::{Attachment, NetworkSpec, render},
+};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use kube::{
     api::{DeleteParams, Patch, PatchParams, Preconditions},
@@ -18,10 +22,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::Leader;
-use crate::{
-    api::{ApiError, Backoff, Kind, Leadership, MANAGER, Note, Regarding, Severity, Target, View, follow, objects},
-    network::{Attachment, NetworkSpec, render},
-};
+use crate::api::{ApiError, Backoff, Leadership, MANAGER, Note, Regarding, Severity, Target, View, follow, objects};
 
 /// How many objects are written at once.
 const AT_ONCE: usize = 4;
@@ -120,7 +121,7 @@ impl Definitions {
                     "the NetworkAttachmentDefinition {} is there already and is not this object's; give another \
                      name in the annotation {}, or remove it",
                     attachment.name,
-                    crate::network::CR_NAME
+                    coordinator_objects::network::CR_NAME
                 );
                 return self.tell(&network, "NameTaken", message).await;
             }

@@ -2,6 +2,10 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use coordinator_objects::{
+    Kind,
+    coordinator::{Coordinator, NAME},
+};
 use futures::future::{BoxFuture, select_all};
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -9,8 +13,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::Leader;
 use crate::{
-    api::{Kind, Target, View, follow},
-    coordinator::{Coordinator, NAME},
+    api::{Target, View, follow},
     discovery::{
         CalicoPool, CiliumIpam, ClusterNetworks, Known, MainCni, ServiceCidr, Sources, component_networks,
         kubeadm_networks, main_cni, pool_prefixes, prefixes_in,

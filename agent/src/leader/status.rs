@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use coordinator_objects::{
+    Kind,
+    coordinator::{Coordinator, NAME, PodCidrType, Situation, Status},
+};
 use ipnet::IpNet;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -13,9 +17,8 @@ use tracing::{debug, warn};
 
 use super::{Leader, Watched, blocks, sources::plugin_of_node};
 use crate::{
-    api::{ApiError, Backoff, Kind, Leadership, MANAGER, Note, Regarding, Severity, objects},
-    coordinator::{Coordinator, NAME, Situation, Status},
-    discovery::{CalicoPool, Known, PodCidrType, overlay_pod_cidr, service_cidr},
+    api::{ApiError, Backoff, Leadership, MANAGER, Note, Regarding, Severity, objects},
+    discovery::{CalicoPool, Known, overlay_pod_cidr, service_cidr},
 };
 
 /// How many changes of sources are gathered into one look: they tend to come together.

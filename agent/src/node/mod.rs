@@ -8,13 +8,16 @@ mod pods;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use coordinator_objects::{
+    Kind,
+    coordinator::{Defaults, DefaultsError, NAME},
+};
 use kube::Client;
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
 
 use crate::{
-    api::{Kind, Meter, Rhythm, Target, View, follow},
-    coordinator::{Defaults, DefaultsError, NAME},
+    api::{Meter, Rhythm, Target, View, follow},
     leader::parsed,
 };
 

@@ -11,12 +11,13 @@ use std::{
 };
 
 use coordinator_core::node_defaults::{POD_FOLDER, pod_file, pod_text};
+use coordinator_objects::Kind;
 use coordinator_sdk::InterfaceName;
 use kube::Client;
 use tracing::{error, info};
 
 use super::write;
-use crate::api::{Events, Kind, Meter, Note, Part, Regarding, Rhythm, Severity, Target, View, follow};
+use crate::api::{Events, Meter, Note, Part, Regarding, Rhythm, Severity, Target, View, follow};
 
 /// The annotation.
 pub const ANNOTATION: &str = "ipam.spidernet.io/default-route-nic";

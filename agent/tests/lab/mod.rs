@@ -15,13 +15,16 @@ use std::{
 };
 
 use coordinator_agent::{
-    api::{Events, Kind, Leadership, Meter, Rhythm, campaign, connect, objects},
-    coordinator::{NAME, Status},
-    crd,
+    api::{Events, Leadership, Meter, Rhythm, campaign, connect, objects},
     election::Timing,
     leader::Leader,
 };
 use coordinator_apiserver::Server;
+use coordinator_objects::{
+    Kind,
+    coordinator::{NAME, Status},
+    crd,
+};
 use kube::{
     Client, Config,
     api::{DeleteParams, Patch, PatchParams, PostParams},

@@ -16,7 +16,7 @@ use coordinator_core::{
 use coordinator_sdk::InterfaceName;
 use serde_json::{Value, json};
 
-use crate::{exit::Exit, pipeline::diagnostic};
+use crate::{diagnostic, exit::Exit};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

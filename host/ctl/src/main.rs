@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod diagnostic;
 mod doctor;
 mod exit;
 mod explain;
@@ -14,6 +15,7 @@ mod failure;
 mod gc;
 mod html;
 mod list;
+mod manifest;
 mod node;
 mod path;
 mod pipeline;
@@ -31,9 +33,9 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use diagnostic::Format;
 use exit::Exit;
 use failure::Failure;
-use pipeline::diagnostic::Format;
 use terminal::{Color, Reader, Terminal};
 
 /// Shows what coordinator would do, did, and why; writes and checks pipelines.
@@ -55,6 +57,9 @@ enum Command {
     /// Write, build, test and install stages of your own
     #[command(subcommand)]
     Stage(stage::Command),
+    /// Check the cluster's objects in files, and show what follows from them, without a cluster
+    #[command(subcommand)]
+    Manifest(manifest::Command),
     /// Show what an ADD would do, stage by stage; nothing is written
     Plan(plan::Arguments),
     /// Record what stages see of a live Pod, to replay it anywhere
@@ -92,6 +97,7 @@ impl Command {
         match self {
             Self::Pipeline(command) => command.run(terminal),
             Self::Stage(command) => command.run(terminal),
+            Self::Manifest(command) => command.run(terminal),
             Self::Plan(arguments) => plan::run(arguments, terminal),
             Self::Facts(arguments) => facts::run(arguments, terminal),
             Self::Check(arguments) => check::run(arguments, terminal),

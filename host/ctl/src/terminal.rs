@@ -9,7 +9,7 @@ use anstream::{AutoStream, ColorChoice};
 use coordinator_core::chain::chain;
 use serde_json::Value;
 
-use crate::{failure::Failure, pipeline::diagnostic};
+use crate::{diagnostic, failure::Failure};
 
 /// Whether colours are used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -90,7 +90,10 @@ impl Terminal {
     pub(crate) fn complain(&self, failure: &Failure) -> Result<(), Failure> {
         match failure {
             Failure::Mistakes { problems, sources } => {
-                problems.iter().for_each(|problem| self.remark(&diagnostic::human(problem, sources)));
+                for problem in problems {
+                    let text = sources.text(&problem.path).unwrap_or_default();
+                    self.remark(&diagnostic::human(problem, text));
+                }
                 self.remark(&diagnostic::summary(problems));
             }
             failure => self.remark(&format!("coordinatorctl: {}\n", chain(failure))),

@@ -1,6 +1,5 @@
 //! `coordinatorctl pipeline`: what the author of a pipeline needs.
 
-pub(crate) mod diagnostic;
 mod diff;
 mod fmt;
 pub(crate) mod given;

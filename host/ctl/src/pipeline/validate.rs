@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use coordinator_core::pipeline::{Draft, Library, Problem, Severity};
+use coordinator_core::pipeline::{Draft, Library, Problem};
 
-use super::{
+use super::given;
+use crate::{
     diagnostic::{self, Format},
-    given,
+    exit::Exit,
+    failure::Failure,
+    terminal::Terminal,
 };
-use crate::{exit::Exit, failure::Failure, terminal::Terminal};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -34,7 +36,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
         let (draft, found) = Draft::read(given::read(path)?, Library::Caller);
         if format == Format::Human {
             for problem in &found {
-                terminal.answer(&diagnostic::human(problem, &draft.sources))?;
+                let text = draft.sources.text(&problem.path).unwrap_or_default();
+                terminal.answer(&diagnostic::human(problem, text))?;
             }
         }
         problems.extend(found);
@@ -45,11 +48,12 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
             let all: Vec<_> = problems.iter().map(diagnostic::json).collect();
             terminal.answer_json(&all.into())?;
         }
-        Format::Sarif => terminal.answer_json(&diagnostic::sarif(&problems))?,
+        Format::Sarif => {
+            terminal.answer_json(&diagnostic::sarif(&problems, "pipeline", "A pipeline file must be right"))?;
+        }
     }
     if format == Format::Human && !problems.is_empty() {
         terminal.remark(&diagnostic::summary(&problems));
     }
-    let counts = |problem: &Problem| problem.severity == Severity::Error || arguments.deny_warnings;
-    Ok(if problems.iter().any(counts) { Exit::Configuration } else { Exit::Success })
+    Ok(diagnostic::exit(&problems, arguments.deny_warnings))
 }

@@ -3,7 +3,9 @@
 //! Its spec has the settings' names and `podCIDRType`; its status is what the leader found. Pure: what an API
 //! object says, what it means, and what its status should say next. Nothing here asks the API.
 
+mod answer;
 mod defaults;
+mod pod_cidr_type;
 mod status;
 
 use coordinator_core::settings::{Layers, resolve};
@@ -11,9 +13,9 @@ use coordinator_sdk::Settings;
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 
-use crate::discovery::PodCidrType;
-
+pub use answer::Answer;
 pub use defaults::{Defaults, DefaultsError};
+pub use pod_cidr_type::PodCidrType;
 pub use status::{Condition, Situation, Status};
 
 /// The name of the one SpiderCoordinator that counts.
@@ -73,6 +75,15 @@ impl Coordinator {
             problems.extend(found.iter().map(ToString::to_string));
         }
         problems
+    }
+
+    /// What has no effect, or looks like a mistake; nothing while there are problems.
+    pub fn warnings(&self) -> Vec<String> {
+        let settings = self.settings();
+        let resolved = resolve(&Layers { node: Some(&settings), ..Layers::default() });
+        let warnings = resolved.map(|resolved| resolved.warnings).unwrap_or_default();
+        // The schema has no such field, which is told as a problem.
+        warnings.into_iter().filter(|warning| !warning.starts_with("unknown field")).collect()
     }
 
     /// The spec without what only the agent reads, and without what has no effect.

@@ -36,7 +36,7 @@ pub struct RenderError(pub Vec<String>);
 /// Every problem of the spec and of the annotations.
 ///
 /// ```
-/// use coordinator_agent::network::{NetworkSpec, render};
+/// use coordinator_objects::network::{NetworkSpec, render};
 ///
 /// let spec: NetworkSpec = serde_json::from_value(serde_json::json!({
 ///     "cniType": "macvlan", "macvlan": {"master": ["ens1"]}, "coordinator": {"mode": "underlay"},

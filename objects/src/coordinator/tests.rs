@@ -1,5 +1,4 @@
 use super::*;
-use crate::discovery::Answer;
 use serde_json::json;
 
 fn coordinator(spec: Value, status: Value) -> Coordinator {

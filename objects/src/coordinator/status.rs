@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::discovery::Answer;
+use super::Answer;
 
 /// The status subresource.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

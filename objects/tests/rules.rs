@@ -14,11 +14,11 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use cel::{Context, Env, Value as Cel, extensions, extractors::This, objects::Map};
-use coordinator_agent::{
+use coordinator_core::settings::{Layers, resolve};
+use coordinator_objects::{
     crd::{self, Schema},
     network::{NetworkSpec, render},
 };
-use coordinator_core::settings::{Layers, resolve};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 

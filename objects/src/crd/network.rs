@@ -77,7 +77,7 @@ fn required(name: &str, longest: u32) -> Schema {
 }
 
 fn vlan() -> Schema {
-    Schema::number("0 to 4094; 0 is none.").rule(Rule::new("self >= 0 && self <= 4094", "expected 0 to 4094"))
+    Schema::within("0 to 4094; 0 is none.", (0, 4094), "expected 0 to 4094")
 }
 
 fn pools() -> Schema {
@@ -97,7 +97,7 @@ fn sub(kind: &str) -> Schema {
         "The bond that several masters become.",
         vec![
             ("name", required(&format!("{kind}.bond.name"), NAME)),
-            ("mode", Schema::number("0 to 6.").rule(Rule::new("self >= 0 && self <= 6", "expected 0 to 6"))),
+            ("mode", Schema::within("0 to 6.", (0, 6), "expected 0 to 6")),
             ("options", Schema::text("More options, as the bonding driver writes them.", 1024)),
         ],
     )

@@ -1,8 +1,10 @@
-//! Problems as people, scripts and code scanners read them.
+//! Problems of files as people, scripts and code scanners read them.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use coordinator_core::pipeline::{Problem, Severity, Sources};
+use coordinator_core::pipeline::{Problem, Severity};
 use serde_json::{Value, json};
+
+use crate::exit::Exit;
 
 /// How problems are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -16,8 +18,8 @@ pub(crate) enum Format {
     Sarif,
 }
 
-/// A problem with the lines that it is about.
-pub(crate) fn human(problem: &Problem, sources: &Sources) -> String {
+/// A problem with the lines of its file's text that it is about.
+pub(crate) fn human(problem: &Problem, text: &str) -> String {
     let level = match problem.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -27,7 +29,6 @@ pub(crate) fn human(problem: &Problem, sources: &Sources) -> String {
         Some((complaint, question)) => (complaint, Some(format!("did you mean {question}"))),
         None => (problem.message.as_str(), None),
     };
-    let text = sources.text(&problem.path).unwrap_or_default();
     let annotation = AnnotationKind::Primary.span(within(text, problem));
     let snippet = Snippet::source(text).path(problem.path.as_str()).annotation(annotation);
     let mut group: Group<'_> = level.primary_title(complaint).element(snippet);
@@ -64,11 +65,11 @@ pub(crate) fn summary(problems: &[Problem]) -> String {
     format!("{}, {}\n", counted(Severity::Error, "error"), counted(Severity::Warning, "warning"))
 }
 
-/// All problems as a SARIF log.
-pub(crate) fn sarif(problems: &[Problem]) -> Value {
+/// All problems as a SARIF log; what they break is one rule.
+pub(crate) fn sarif(problems: &[Problem], rule: &str, description: &str) -> Value {
     let result = |problem: &Problem| {
         json!({
-            "ruleId": "pipeline",
+            "ruleId": rule,
             "level": severity(problem),
             "message": {"text": problem.message},
             "locations": [{"physicalLocation": {
@@ -84,7 +85,7 @@ pub(crate) fn sarif(problems: &[Problem]) -> Value {
             "tool": {"driver": {
                 "name": "coordinatorctl",
                 "version": env!("CARGO_PKG_VERSION"),
-                "rules": [{"id": "pipeline", "shortDescription": {"text": "A pipeline file must be right"}}],
+                "rules": [{"id": rule, "shortDescription": {"text": description}}],
             }},
             "columnKind": "unicodeCodePoints",
             "results": problems.iter().map(result).collect::<Vec<_>>(),
@@ -97,4 +98,10 @@ fn severity(problem: &Problem) -> &'static str {
         Severity::Error => "error",
         Severity::Warning => "warning",
     }
+}
+
+/// Configuration is wrong, or it is well.
+pub(crate) fn exit(problems: &[Problem], are_warnings_denied: bool) -> Exit {
+    let matters = |problem: &Problem| are_warnings_denied || problem.severity == Severity::Error;
+    if problems.iter().any(matters) { Exit::Configuration } else { Exit::Success }
 }

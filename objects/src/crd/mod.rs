@@ -9,7 +9,7 @@ mod settings;
 
 use serde_json::{Value, json};
 
-use crate::{api::Kind, discovery::PodCidrType};
+use crate::{Kind, coordinator::PodCidrType};
 
 pub use network::spec as network_spec;
 pub use schema::{Rule, Schema};

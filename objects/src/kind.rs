@@ -1,8 +1,4 @@
-//! The kinds of objects that the agent knows, by group, version and plural.
-//!
-//! They are read as untyped objects: one that is malformed or of a newer version never hides its neighbours.
-
-use kube::core::ApiResource;
+//! The kinds of objects that are known here, by group, version and plural.
 
 /// A kind of object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +56,6 @@ impl Kind {
     pub const EVENT: Self = Self::new("", "v1", "Event", "events");
     /// Lease.
     pub const LEASE: Self = Self::new("coordination.k8s.io", "v1", "Lease", "leases");
-
-    /// The same, as kube wants it.
-    pub fn resource(self) -> ApiResource {
-        let gvk = kube::core::GroupVersionKind::gvk(self.group, self.version, self.kind);
-        ApiResource::from_gvk_with_plural(&gvk, self.plural)
-    }
 
     /// `group/version`, or the version alone in the core.
     pub fn api_version(self) -> String {

@@ -53,6 +53,8 @@ pub struct Schema {
     fields: Map<String, Value>,
     /// The rules of this value itself.
     pub rules: Vec<Rule>,
+    /// The least and the most that one of the rules allows.
+    limits: Option<(i64, i64)>,
     /// The parts: properties by name, or `[]` for a list's entries.
     pub parts: Vec<(String, Self)>,
 }
@@ -64,7 +66,7 @@ impl Schema {
         if !description.is_empty() {
             fields.insert("description".to_owned(), json!(description));
         }
-        Self { fields, rules: Vec::new(), parts: Vec::new() }
+        Self { fields, rules: Vec::new(), limits: None, parts: Vec::new() }
     }
 
     /// A text.
@@ -79,8 +81,13 @@ impl Schema {
 
     /// A whole number of a range, said in the plugin's words.
     pub fn range(description: &str, least: i64, most: i64) -> Self {
-        let message = format!("expected a whole number from {least} to {most}");
-        Self::number(description).rule(Rule::new(format!("self >= {least} && self <= {most}"), message))
+        Self::within(description, (least, most), format!("expected a whole number from {least} to {most}"))
+    }
+
+    /// The same in other words.
+    pub fn within(description: &str, (least, most): (i64, i64), message: impl Into<String>) -> Self {
+        let rule = Rule::new(format!("self >= {least} && self <= {most}"), message);
+        Self { limits: Some((least, most)), ..Self::number(description).rule(rule) }
     }
 
     /// True or false.
@@ -119,6 +126,28 @@ impl Schema {
     /// The type's name.
     pub fn kind(&self) -> &str {
         self.fields.get("type").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Another keyword's value.
+    pub fn keyword(&self, keyword: &str) -> Option<&Value> {
+        self.fields.get(keyword)
+    }
+
+    /// The names of the properties that must be there.
+    pub fn required(&self) -> impl Iterator<Item = &str> {
+        let names = self.keyword("required").and_then(Value::as_array);
+        names.into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// True when properties are kept that the schema does not name.
+    pub fn is_open(&self) -> bool {
+        self.keyword("x-kubernetes-preserve-unknown-fields").is_some_and(|value| value == true)
+    }
+
+    /// A number's limits, and what is said of one beyond them.
+    pub fn limits(&self) -> Option<(i64, i64, &str)> {
+        let (least, most) = self.limits?;
+        Some((least, most, self.rules.first()?.message.as_str()))
     }
 
     /// A part by its name.
