@@ -64,7 +64,7 @@ fn tuned(facts: &Facts) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for name in [first, attached].into_iter().chain(others) {
         let has_table = facts.model.link(&Device::pod(name)).is_some_and(|link| link.table.is_some());
-        let is_first_tuned = name == first && (has_table || reach::leads_to_node(facts, first));
+        let is_first_tuned = name == first && (has_table || reach::is_of_overlay(facts, first));
         let is_always = is_first_tuned || name == attached && name != first;
         let shares = || name == first && facts.model.shares_subnet(&Device::pod(name));
         if (is_always || gives_way(name) || shares()) && !names.iter().any(|known| known == name) {

@@ -74,7 +74,7 @@ pub(super) fn of_node(facts: &Facts, family: Family) -> Vec<IpAddr> {
 /// itself the node would answer there.
 pub(super) fn source(facts: &Facts, family: Family) -> Option<IpAddr> {
     let first = facts.settings.pod_default_cni_nic.as_str();
-    let first = (!leads_to_node(facts, first)).then(|| Device::pod(first));
+    let first = (!is_of_overlay(facts, first)).then(|| Device::pod(first));
     let mut of_both = first
         .into_iter()
         .chain([facts.attached()])
@@ -86,6 +86,14 @@ pub(super) fn source(facts: &Facts, family: Family) -> Option<IpAddr> {
 pub(super) fn leads_to_node(facts: &Facts, interface: &str) -> bool {
     let link = facts.model.link(&Device::pod(interface));
     link.is_some_and(|link| matches!(link.kind.as_str(), "veth" | "netkit") && link.peer.is_some() && !link.flags.ours)
+}
+
+/// True for an interface that leads to the node and is the way there. A pair that we are called for is none: it leads to
+/// a bridge of the node, as Open vSwitch's does, and the way to the node is `veth0`.
+pub(super) fn is_of_overlay(facts: &Facts, interface: &str) -> bool {
+    let mut ours = facts.others.iter().map(|other| &other.interface).chain([&facts.request.interface]);
+    let is_ours = ours.any(|name| name.as_str() == interface);
+    leads_to_node(facts, interface) && (facts.mode() == Mode::Overlay || !is_ours)
 }
 
 /// The Pod's interface that leads to the node: `veth0`, or an overlay Pod's first interface.

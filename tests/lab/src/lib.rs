@@ -21,6 +21,7 @@
 mod advertise;
 mod ask;
 mod capture;
+mod chain;
 mod command;
 mod host;
 mod lan;
@@ -38,6 +39,7 @@ mod verdict;
 
 pub use ask::{Said, ask, ask_json};
 pub use capture::{Capture, Seen, most_in_a_second};
+pub use chain::{Chain, Plugins};
 pub use command::{command, plugin, tool};
 pub use host::Host;
 pub use monitor::Monitor;

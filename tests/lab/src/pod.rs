@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::{command::plugin, host::Host, planned::began_anew};
 
 /// Where Debian's package puts the reference plugins.
-const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
+pub(crate) const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
 
 /// A macvlan network and the addresses that its static IPAM gives.
 #[derive(Debug, Clone)]
@@ -314,7 +314,12 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn begin(program: &mut Command, environment: &[(&'static str, String)], configuration: &Value) -> Result<Call> {
+/// Starts a plugin with its configuration on standard input.
+pub(crate) fn begin(
+    program: &mut Command,
+    environment: &[(&'static str, String)],
+    configuration: &Value,
+) -> Result<Call> {
     let shown = environment.iter().filter(|(name, _)| ["CNI_COMMAND", "CNI_IFNAME"].contains(name));
     let shown: Vec<&str> = shown.map(|(_, value)| value.as_str()).collect();
     let what = format!("{} {}", program.get_program().display(), shown.join(" "));
