@@ -39,6 +39,15 @@ impl Root {
         self.0.join("proc/sys").join(key)
     }
 
+    /// What a family has parameters for: interfaces, and `all` and `default`.
+    fn interfaces(&self, family: &str) -> Vec<String> {
+        let folder = self.at(&format!("/proc/sys/net/{family}/conf"));
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        names
+    }
+
     fn read(&self, path: &Path) -> Result<Option<String>, PreparationError> {
         match fs::read_to_string(path) {
             Ok(text) => Ok(Some(text)),
@@ -123,9 +132,29 @@ pub fn apply(root: &Root, steps: &[Step]) -> Result<(), PreparationError> {
         return Ok(());
     }
     let mut record = Record::read(root)?;
-    steps.iter().for_each(|step| record.note(step));
+    for step in steps {
+        let along = along(root, step)?;
+        record.along.extend(along);
+        record.note(step);
+    }
     record.write(root)?;
     steps.iter().try_for_each(|step| make_so(root, &step.object, step.after.as_deref()))
+}
+
+/// The kernel gives every interface what `all/forwarding` gets: those that had it already must have it again when that is
+/// taken back.
+fn along(root: &Root, step: &Step) -> Result<Vec<(String, String)>, PreparationError> {
+    let (Object::Parameter(key), Some(after)) = (&step.object, &step.after) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for family in ["ipv4", "ipv6"].into_iter().filter(|family| *key == format!("net/{family}/conf/all/forwarding")) {
+        for interface in root.interfaces(family).into_iter().filter(|interface| interface != "all") {
+            let key = format!("net/{family}/conf/{interface}/forwarding");
+            if look(root, &Object::Parameter(key.clone()))?.as_ref() == Some(after) {
+                found.push((key, after.clone()));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The steps that bring back what was before, and what stays because somebody changed it meanwhile.
@@ -159,7 +188,16 @@ pub fn restoration(root: &Root) -> Result<(Vec<Step>, Vec<String>), PreparationE
 /// # Errors
 /// A step fails; the record stays, so that it can be tried again.
 pub fn restore(root: &Root, steps: &[Step]) -> Result<(), PreparationError> {
+    let mut along = Vec::new();
+    for (key, value) in Record::read(root)?.along {
+        let object = Object::Parameter(key);
+        // Gone with its interface, or changed by somebody since: it stays so.
+        if look(root, &object)?.as_ref() == Some(&value) {
+            along.push((object, value));
+        }
+    }
     steps.iter().try_for_each(|step| make_so(root, &step.object, step.after.as_deref()))?;
+    along.iter().try_for_each(|(object, value)| make_so(root, object, Some(value)))?;
     Record::remove(root)
 }
 

@@ -12,6 +12,9 @@ const FILE: &str = "/var/lib/coordinator/prepared.json";
 pub(super) struct Record {
     /// In the order in which they were changed.
     pub(super) entries: Vec<Entry>,
+    /// Parameters that the kernel sets along with others, and that had these values already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) along: Vec<(String, String)>,
 }
 
 /// One object.

@@ -1,8 +1,8 @@
 //! What a prepared node looks like, and which steps lead there from what it looks like now.
 
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
 
-use super::{Object, PreparationError, Root, Step, look};
+use super::{Object, PreparationError, Root, Step, look, record::Record};
 
 /// Parameters for the next start of the machine.
 const SYSCTL_FILE: &str = "/etc/sysctl.d/90-coordinator.conf";
@@ -15,6 +15,9 @@ const NETWORK_MANAGER_TEXT: &str = "\
 [keyfile]
 unmanaged-devices+=interface-name:veth*
 ";
+
+/// The parameter that lets half-seen TCP connections through.
+const LIBERAL: &str = "net/netfilter/nf_conntrack_tcp_be_liberal";
 
 /// Whether TCP connections that conntrack saw only half of are let through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,9 +54,9 @@ pub fn wanted(root: &Root, liberal: Liberal) -> Result<Vec<Step>, PreparationErr
     }
     node.forwarding()?;
     node.reverse_path()?;
-    if liberal == Liberal::Yes {
+    if liberal == Liberal::Yes || node.is_liberal_by_us()? {
         let why = "packets whose other direction takes another way are not dropped as invalid";
-        node.at_least("net/netfilter/nf_conntrack_tcp_be_liberal", 1, why)?;
+        node.at_least(LIBERAL, 1, why)?;
     }
     node.files()?;
     Ok(node.steps)
@@ -78,6 +81,13 @@ impl Node<'_> {
         look(self.root, &Object::Parameter(key.to_owned()))
     }
 
+    /// An earlier preparation was asked for it: it stays so, also after the machine's next start.
+    fn is_liberal_by_us(&self) -> Result<bool, PreparationError> {
+        let object = Object::Parameter(LIBERAL.to_owned());
+        let is_noted = Record::read(self.root)?.entries.iter().any(|entry| entry.object == object);
+        Ok(is_noted && self.value(LIBERAL)?.as_deref() == Some("1"))
+    }
+
     /// A parameter that the kernel does not have (no IPv6, a module that is not loaded) is left out.
     fn set(&mut self, key: &str, before: String, after: String, why: &str) {
         self.values.insert(key.to_owned(), after.clone());
@@ -95,14 +105,6 @@ impl Node<'_> {
         Ok(())
     }
 
-    fn interfaces(&self, family: &str) -> Vec<String> {
-        let folder = self.root.at(&format!("/proc/sys/net/{family}/conf"));
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.sort_unstable();
-        names
-    }
-
     /// A node that forwards IPv6 does not listen to router advertisements any more, and loses the default route that it
     /// has from one, unless `accept_ra` is 2 by then.
     fn forwarding(&mut self) -> Result<(), PreparationError> {
@@ -110,7 +112,7 @@ impl Node<'_> {
         self.at_least("net/ipv4/conf/all/forwarding", 1, why)?;
         let key = "net/ipv6/conf/all/forwarding";
         let forwards = self.value(key)?.as_deref() != Some("0");
-        for interface in self.interfaces("ipv6").into_iter().filter(|name| is_of_the_node(name)) {
+        for interface in self.root.interfaces("ipv6").into_iter().filter(|name| is_of_the_node(name)) {
             let key = format!("net/ipv6/conf/{interface}/accept_ra");
             let before = self.value(&key)?.unwrap_or_default();
             // One that has 2 already keeps it over a restart.
@@ -125,7 +127,7 @@ impl Node<'_> {
     /// what has no way back at all. `all` and an interface's own value: the larger one counts, so `all` is enough.
     fn reverse_path(&mut self) -> Result<(), PreparationError> {
         let mut is_strict = false;
-        for interface in self.interfaces("ipv4") {
+        for interface in self.root.interfaces("ipv4") {
             is_strict |= self.value(&format!("net/ipv4/conf/{interface}/rp_filter"))?.as_deref() == Some("1");
         }
         let key = "net/ipv4/conf/all/rp_filter";
