@@ -10,7 +10,6 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use tracing::info;
@@ -44,6 +43,23 @@ pub enum InstallError {
         /// What the tool said.
         said: String,
     },
+    /// A guest cannot be had.
+    #[error("guest {reference} cannot be pulled: {said}")]
+    Pull {
+        /// Which one.
+        reference: String,
+        /// What the tool said.
+        said: String,
+    },
+    /// A guest cannot even be asked for.
+    #[error("guest reference {reference:?}: expected REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:DIGEST")]
+    Reference {
+        /// As it was given.
+        reference: String,
+    },
+    /// The artefacts' directory cannot be used.
+    #[error(transparent)]
+    Artefacts(coordinator_core::guest::GuestError),
     /// Pods still need the plugin.
     #[error("{count} containers have attachments: move their Pods away first, or their runtime cannot clean up")]
     InUse {
@@ -52,7 +68,7 @@ pub enum InstallError {
     },
 }
 
-fn failed<'p>(what: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> InstallError + 'p {
+pub(crate) fn failed<'p>(what: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> InstallError + 'p {
     move |source| InstallError::Io { what, path: path.to_owned(), source }
 }
 
@@ -130,11 +146,11 @@ pub fn unused(state: &Path) -> Result<(), InstallError> {
     if count > 0 { Err(InstallError::InUse { count }) } else { Ok(()) }
 }
 
-/// Makes `folder` hold the files of the sources and no others that came from there; the ones that are new.
+/// Makes `folder` hold the files of the sources and no others that came from there; says how many are new.
 ///
 /// # Errors
 /// Something cannot be read or written, or two sources have a file of one name.
-pub fn put_folder(sources: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
+pub fn put_folder(sources: &[PathBuf], folder: &Path) -> Result<usize, InstallError> {
     let mut wanted: BTreeMap<String, PathBuf> = BTreeMap::new();
     for source in sources {
         for name in names(source)? {
@@ -145,17 +161,15 @@ pub fn put_folder(sources: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>, In
         }
     }
     fs::create_dir_all(folder).map_err(failed("make", folder))?;
-    for name in names(folder)? {
-        if !wanted.contains_key(&name) && mark(&folder.join(&name)).exists() {
-            take_away(&folder.join(&name))?;
+    for file in ours(folder)? {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if !wanted.contains_key(name.as_ref()) {
+            take_away(&file)?;
         }
     }
-    let mut new = Vec::new();
+    let mut new = 0;
     for (name, source) in &wanted {
-        let target = folder.join(name);
-        if put(source, &target, 0o644)? {
-            new.push(target);
-        }
+        new += usize::from(put(source, &folder.join(name), 0o644)?);
     }
     Ok(new)
 }
@@ -177,20 +191,13 @@ pub fn with_inner(folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
     Ok(found)
 }
 
-/// Has guests compiled for this node, one after the other, by the tool that can.
+/// The files of a folder that were put there by us.
 ///
 /// # Errors
-/// The tool cannot be run, or says no.
-pub fn compile(tool: &Path, guests: &[PathBuf]) -> Result<(), InstallError> {
-    for guest in guests {
-        let output = Command::new(tool).args(["stage", "compile"]).arg(guest).output().map_err(failed("run", tool))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(InstallError::Compile { guest: guest.clone(), said });
-        }
-        info!(guest = %guest.display(), "Compiled.");
-    }
-    Ok(())
+/// It cannot be listed.
+pub fn ours(folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
+    let files = names(folder)?.into_iter().map(|name| folder.join(name));
+    Ok(files.filter(|file| mark(file).exists()).collect())
 }
 
 /// Takes away everything that was put into a folder.
@@ -201,16 +208,11 @@ pub fn take_away_folder(folder: &Path) -> Result<(), InstallError> {
     if !folder.is_dir() {
         return Ok(());
     }
-    for name in names(folder)? {
-        if mark(&folder.join(&name)).exists() {
-            take_away(&folder.join(&name))?;
-        }
-    }
-    Ok(())
+    ours(folder)?.iter().try_for_each(|file| take_away(file))
 }
 
 /// Visible files; a mounted ConfigMap has links to them, and hidden folders beside them.
-fn names(folder: &Path) -> Result<Vec<String>, InstallError> {
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>, InstallError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed("list", folder))? {
         let entry = entry.map_err(failed("list", folder))?;
@@ -223,7 +225,7 @@ fn names(folder: &Path) -> Result<Vec<String>, InstallError> {
     Ok(found)
 }
 
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -232,7 +234,7 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
 }
 
 /// Writes a file beside its place and renames it into it.
-fn replace(target: &Path, bytes: &[u8], mode: u32) -> Result<(), InstallError> {
+pub(crate) fn replace(target: &Path, bytes: &[u8], mode: u32) -> Result<(), InstallError> {
     let folder = target.parent().unwrap_or(Path::new("/"));
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let draft = folder.join(format!(".{}.draft", name.trim_start_matches('.')));
@@ -311,26 +313,14 @@ mod tests {
         }
         let more = folder.path().join("more");
         fs::create_dir(&more).unwrap();
-        assert_eq!(put_folder(&[source.clone(), more.clone()], &target).unwrap().len(), 2);
+        assert_eq!(put_folder(&[source.clone(), more.clone()], &target).unwrap(), 2);
         fs::remove_file(source.join("a.toml")).unwrap();
-        assert!(put_folder(std::slice::from_ref(&source), &target).unwrap().is_empty());
+        assert_eq!(put_folder(std::slice::from_ref(&source), &target).unwrap(), 0);
         fs::write(more.join("b.toml"), "another").unwrap();
         assert!(matches!(put_folder(&[source.clone(), more], &target), Err(InstallError::Twice { .. })));
         assert_eq!(names(&target).unwrap(), ["b.toml", "theirs.toml"]);
         take_away_folder(&target).unwrap();
         assert_eq!(names(&target).unwrap(), ["theirs.toml"]);
-    }
-
-    #[test]
-    fn guests_are_handed_to_the_tool_and_its_words_come_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let tool = folder.path().join("tool");
-        let script =
-            "#!/bin/sh\n[ \"$1 $2\" = \"stage compile\" ] || exit 9\ncase $3 in *bad*) echo no >&2; exit 1;; esac\n";
-        replace(&tool, script.as_bytes(), 0o755).unwrap();
-        compile(&tool, &["/x/good.wasm".into()]).unwrap();
-        let error = compile(&tool, &["/x/good.wasm".into(), "/x/bad.wasm".into()]).unwrap_err().to_string();
-        assert_eq!(error, "guest /x/bad.wasm cannot be compiled: no");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod care;
 pub mod conflict;
 pub mod discovery;
 pub mod election;
+pub mod guests;
 pub mod install;
 pub mod leader;
 pub mod metrics;

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use coordinator_agent::{install, options::Options, run};
+use coordinator_agent::{guests::Guests, install, options::Options, run};
 use coordinator_objects::crd;
 
 /// Where a container's image has the files to install.
@@ -38,9 +38,9 @@ fn main() -> ExitCode {
         .init();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["node"] => until_stopped(run::node(&options, install_all)),
+        ["node"] => until_stopped(run::node(&options, || install_all(&options))),
         ["lead"] => until_stopped(run::lead(&options)),
-        ["install"] => install_all(),
+        ["install"] => install_all(&options),
         ["uninstall"] => uninstall(&options),
         ["idle"] => until_stopped(run::idle()),
         ["crds"] => print_definitions(true),
@@ -81,17 +81,28 @@ fn pipelines() -> PathBuf {
     on_node("COORDINATOR_PIPELINES", coordinator_core::pipeline::DIRECTORY)
 }
 
-fn guests() -> PathBuf {
-    on_node("COORDINATOR_STAGES", "/opt/coordinator/stages")
+fn guests(options: &Options) -> Guests {
+    Guests {
+        tool: image().join("bin/coordinatorctl"),
+        mounted: image().join("stages"),
+        references: options.guests.clone(),
+        pulled: on_node("COORDINATOR_PULLED", "/var/lib/coordinator/pulled"),
+        folder: on_node("COORDINATOR_STAGES", "/opt/coordinator/stages"),
+        artefacts: on_node("COORDINATOR_ARTEFACTS", coordinator_core::guest::DIRECTORY),
+    }
 }
 
 fn image() -> PathBuf {
     on_node("COORDINATOR_IMAGE", IMAGE)
 }
 
-/// Guests, then pipelines that name them, then the plugin that runs both.
-fn install_all() -> Result<(), String> {
-    install_guests().and_then(|()| install_pipelines()).and_then(|()| install_plugin())
+/// Guests, then pipelines that name them, then the plugin that runs both, then what only an older plugin ran.
+fn install_all(options: &Options) -> Result<(), String> {
+    let guests = guests(options);
+    guests.install().map_err(|error| error.to_string())?;
+    install_pipelines()?;
+    install_plugin()?;
+    guests.prune().map_err(|error| error.to_string())
 }
 
 fn install_plugin() -> Result<(), String> {
@@ -104,26 +115,12 @@ fn install_plugin() -> Result<(), String> {
 }
 
 fn install_pipelines() -> Result<(), String> {
-    install_folder("pipelines", &pipelines()).map(drop)
-}
-
-/// Guests are compiled when they are new: by a tool of the image, since this program has no compiler.
-fn install_guests() -> Result<(), String> {
-    let new = install_folder("stages", &guests())?;
-    install::compile(&image().join("bin/coordinatorctl"), &new).map_err(|error| {
-        // Else they would count as installed the next time.
-        new.iter().for_each(|guest| drop(install::take_away(guest)));
-        error.to_string()
-    })
-}
-
-fn install_folder(name: &str, folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let source = image().join(name);
+    let source = image().join("pipelines");
     if !source.is_dir() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let sources = install::with_inner(&source).map_err(|error| error.to_string())?;
-    install::put_folder(&sources, folder).map_err(|error| error.to_string())
+    install::put_folder(&sources, &pipelines()).map(drop).map_err(|error| error.to_string())
 }
 
 fn uninstall(options: &Options) -> Result<(), String> {
@@ -131,7 +128,7 @@ fn uninstall(options: &Options) -> Result<(), String> {
     install::unused(&options.state).map_err(text)?;
     install::take_away(&plugin()).map_err(text)?;
     install::take_away_folder(&pipelines()).map_err(text)?;
-    install::take_away_folder(&guests()).map_err(text)?;
+    guests(options).uninstall().map_err(text)?;
     for path in [options.defaults.as_path(), &options.calls, &options.socket] {
         remove(path)?;
     }

@@ -43,6 +43,8 @@ pub struct Options {
     pub repair: Treatment,
     /// `SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS`, by Spiderpool's own name.
     pub is_release_enabled: bool,
+    /// `COORDINATOR_GUESTS`: guests in registries, separated by white space.
+    pub guests: Vec<String>,
     /// `COORDINATOR_LOG`: debug, info, warn or error.
     pub log: tracing::level_filters::LevelFilter,
 }
@@ -66,6 +68,7 @@ impl Default for Options {
             care: Duration::from_secs(300),
             repair: Treatment::Tell,
             is_release_enabled: true,
+            guests: Vec::new(),
             log: tracing::level_filters::LevelFilter::INFO,
         }
     }
@@ -106,6 +109,8 @@ impl Options {
                 None => {}
             }
         }
+        options.guests =
+            given("COORDINATOR_GUESTS").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
         if let Some(value) = given("COORDINATOR_METRICS") {
             match value.parse() {
                 Ok(address) => options.metrics = address,
@@ -151,6 +156,7 @@ mod tests {
         let given = |name: &str| match name {
             "COORDINATOR_CARE" => Some("60s".to_owned()),
             "COORDINATOR_NETNS" => Some("/host/run/netns".to_owned()),
+            "COORDINATOR_GUESTS" => Some(" r.example/a:1\n r.example/b:2".to_owned()),
             "SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS" => Some("False".to_owned()),
             _ => Some(" ".to_owned()),
         };
@@ -158,6 +164,7 @@ mod tests {
         assert_eq!((options.care, options.is_release_enabled), (Duration::from_secs(60), false));
         assert_eq!(options.namespaces, PathBuf::from("/host/run/netns"));
         assert_eq!(options.namespace, "kube-system");
+        assert_eq!(options.guests, ["r.example/a:1", "r.example/b:2"]);
     }
 
     #[test]

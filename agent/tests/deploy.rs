@@ -130,7 +130,9 @@ fn options() -> Vec<Value> {
         json!({"leader": {"enabled": false}}),
         json!({"leader": {"replicas": 3, "systemNamespace": "control", "ciliumNamespace": "cilium", "cniConfigurations": "", "port": 8888, "logLevel": "warn",
                           "tolerations": [{"operator": "Exists"}], "nodeSelector": {"c": "d"}, "resources": {"limits": {"memory": "1Gi"}}}}),
-        json!({"pipelines": {"gpu": "schema = 1\nextends = \"default\"\n"}, "guests": {"configMaps": ["rail", "mac"], "images": ["registry.example/guests:1"]}}),
+        json!({"pipelines": {"gpu": "schema = 1\nextends = \"default\"\n"}, "guests": {"configMaps": ["rail", "mac"], "images": ["registry.example/guests:1"],
+               "registries": {"references": ["registry.example/stages/rail:1", "registry.example/stages/mac@sha256:00"], "pullSecret": "registry",
+                              "certificates": "/etc/pki/tls/certs/ca-bundle.crt"}}}),
         json!({"metrics": {"podMonitor": {"enabled": true, "labels": {"release": "p"}}, "dashboard": {"enabled": true, "labels": {"g": "1"}}}}),
     ]
 }

@@ -26,6 +26,18 @@ env:
     value: {{ .Values.node.logLevel }}
   - name: SPIDERPOOL_ENABLED_RELEASE_CONFLICT_IPS
     value: {{ .Values.node.releaseConflictIPs | quote }}
+{{- with .Values.guests.registries }}
+{{- if .references }}
+  - name: COORDINATOR_GUESTS
+    value: {{ join " " .references | quote }}
+  - name: SSL_CERT_FILE
+    value: /etc/registries/certificates.crt
+{{- if .pullSecret }}
+  - name: DOCKER_CONFIG
+    value: /etc/registries/secret
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "coordinator.node.mounts" -}}
@@ -61,5 +73,17 @@ env:
 - name: guests-image-{{ $at }}
   mountPath: /usr/share/coordinator/stages/image-{{ $at }}
   readOnly: true
+{{- end }}
+{{- with .Values.guests.registries }}
+{{- if .references }}
+- name: certificates
+  mountPath: /etc/registries/certificates.crt
+  readOnly: true
+{{- if .pullSecret }}
+- name: registries
+  mountPath: /etc/registries/secret
+  readOnly: true
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}
