@@ -89,6 +89,76 @@ async fn the_spec_is_the_last_resort_and_none_takes_nothing_else() {
     );
 }
 
+/// Some clusters show only one of the components, and an argument changes when its Pod is made anew.
+#[tokio::test]
+async fn the_api_servers_arguments_say_the_services() {
+    let world = without_service_cidrs().await;
+    let pod = |services: &str| {
+        json!({"metadata": {"labels": {"component": "kube-apiserver"}},
+               "spec": {"containers": [{"name": "c", "image": "x", "command": ["kube-apiserver", format!("--service-cluster-ip-range={services}")]}]}})
+    };
+    let namespace = Some(world.namespace.as_str());
+    world.create(Kind::POD, namespace, "api-1", pod("10.96.0.0/12,fd00:96::/112")).await;
+    world.coordinator(json!({"podCIDRType": "cluster", "overlayPodCIDR": ["10.7.0.0/16"]})).await;
+    let _leader = world.lead();
+    let status = world.synced(&["10.7.0.0/16"], &["10.96.0.0/12", "fd00:96::/112"]).await;
+    assert!(condition(&status, "ServiceCIDRKnown").1.contains("Pod api-1"), "{status:?}");
+    assert!(condition(&status, "OverlayPodCIDRKnown").1.contains("spec.overlayPodCIDR"), "{status:?}");
+    world.remove(Kind::POD, namespace, "api-1").await;
+    world.create(Kind::POD, namespace, "api-2", pod("10.112.0.0/12")).await;
+    world.synced(&["10.7.0.0/16"], &["10.112.0.0/12"]).await;
+}
+
+/// `auto`: objects in the API decide, and where the leader sees its node's CNI configurations, those do.
+#[tokio::test]
+async fn auto_is_whatever_the_cluster_has() {
+    let world = without_service_cidrs().await;
+    world.kubeadm("10.244.0.0/16", "10.96.0.0/12").await;
+    world.coordinator(json!({})).await;
+    let leader = world.lead();
+    // Neither Calico nor Cilium: what the control plane says.
+    world.synced(&["10.244.0.0/16"], &["10.96.0.0/12"]).await;
+    world.put(POOL, None, "one", json!({"spec": {"cidr": "10.1.0.0/16"}})).await;
+    world.synced(&["10.1.0.0/16"], &["10.96.0.0/12"]).await;
+    drop(leader);
+
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, kind: &str| {
+        let text = json!({"cniVersion": "0.3.1", "name": kind, "plugins": [{"type": kind}]});
+        std::fs::write(folder.path().join(name), text.to_string()).unwrap();
+    };
+    write("10-flannel.conflist", "flannel");
+    let _leader = world.candidate_of_node("two", &world.proxy, Some(folder.path()));
+    world.synced(&["10.244.0.0/16"], &["10.96.0.0/12"]).await;
+    write("05-calico.conflist", "calico");
+    world.synced(&["10.1.0.0/16"], &["10.96.0.0/12"]).await;
+    world.config_map("cilium-config", json!({"ipam": "cluster-pool", "cluster-pool-ipv4-cidr": "10.0.0.0/8"})).await;
+    write("01-cilium.conflist", "cilium-cni");
+    world.synced(&["10.0.0.0/8"], &["10.96.0.0/12"]).await;
+}
+
+/// Calico's own API in the place of its stored objects, Cilium's older version in the place of the newer.
+#[tokio::test]
+async fn objects_of_other_versions_are_found() {
+    let world = without_service_cidrs().await;
+    {
+        let mut faults = world.proxy.faults();
+        // The server has one version of each; the agent is to find it under the other one's name.
+        faults.hide.extend(["/crd.projectcalico.org/", "/cilium.io/v2/"]);
+        faults.rename.push(("/projectcalico.org/v3/", "/crd.projectcalico.org/v1/"));
+        faults.rename.push(("/cilium.io/v2alpha1/", "/cilium.io/v2/"));
+    }
+    world.kubeadm("10.244.0.0/16", "10.96.0.0/12").await;
+    world.put(POOL, None, "one", json!({"spec": {"cidr": "10.1.0.0/16"}})).await;
+    world.put(CILIUM_POOL, None, "red", json!({"spec": {"ipv4": {"cidrs": ["10.20.0.0/16"]}}})).await;
+    world.config_map("cilium-config", json!({"ipam": "multi-pool"})).await;
+    world.coordinator(json!({"podCIDRType": "calico"})).await;
+    let _leader = world.lead();
+    world.synced(&["10.1.0.0/16"], &["10.96.0.0/12"]).await;
+    world.coordinator(json!({"podCIDRType": "cilium"})).await;
+    world.synced(&["10.20.0.0/16"], &["10.96.0.0/12"]).await;
+}
+
 /// ServiceCIDR in each version that a server may have, added, changed and removed.
 #[tokio::test]
 async fn service_cidrs_are_followed_in_every_version() {

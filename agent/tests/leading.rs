@@ -35,6 +35,23 @@ async fn begin(world: &World) {
     world.coordinator(json!({"podCIDRType": "cluster"})).await;
 }
 
+/// A world that `one` leads, and the doors of both candidates.
+async fn led_by_one() -> (World, [Proxy; 2], Running) {
+    let world = World::start().await;
+    begin(&world).await;
+    let doors = [second_door(&world), second_door(&world)];
+    let one = world.candidate("one", &doors[0]);
+    leads(&one).await;
+    world.synced(&["10.1.0.0/16"], &["10.96.0.0/12"]).await;
+    (world, doors, one)
+}
+
+/// The control plane's word changes, and whoever leads tells it.
+async fn follows(world: &World, pods: &str) {
+    world.kubeadm(pods, "10.96.0.0/12").await;
+    world.synced(&[pods], &["10.96.0.0/12"]).await;
+}
+
 fn writes(proxy: &Proxy) -> usize {
     let seen = proxy.take_seen();
     seen.iter().filter(|(method, path)| method == "PATCH" && path.contains("/status")).count()
@@ -42,33 +59,22 @@ fn writes(proxy: &Proxy) -> usize {
 
 #[tokio::test]
 async fn one_of_two_leads_and_hands_over_when_it_stops() {
-    let world = World::start().await;
-    begin(&world).await;
-    let (one_door, two_door) = (second_door(&world), second_door(&world));
-    let one = world.candidate("one", &one_door);
-    leads(&one).await;
+    let (world, [_one_door, two_door], one) = led_by_one().await;
     let two = world.candidate("two", &two_door);
-    world.synced(&["10.1.0.0/16"], &["10.96.0.0/12"]).await;
     eventually("the second one sees the first one", async || (two.leadership.borrow().holder == "one").then_some(()))
         .await;
     assert!(two.leadership.borrow().remaining().is_none());
     assert_eq!(writes(&two_door), 0);
     drop(one);
     leads(&two).await;
-    world.kubeadm("10.2.0.0/16", "10.96.0.0/12").await;
-    world.synced(&["10.2.0.0/16"], &["10.96.0.0/12"]).await;
+    follows(&world, "10.2.0.0/16").await;
     assert!(writes(&two_door) > 0);
 }
 
 /// The first leader is cut off: it stops before the second one begins, and when it is back it follows.
 #[tokio::test]
 async fn in_a_partition_one_acts() {
-    let world = World::start().await;
-    begin(&world).await;
-    let (one_door, two_door) = (second_door(&world), second_door(&world));
-    let one = world.candidate("one", &one_door);
-    leads(&one).await;
-    world.synced(&["10.1.0.0/16"], &["10.96.0.0/12"]).await;
+    let (world, [one_door, two_door], one) = led_by_one().await;
     let two = world.candidate("two", &two_door);
     one_door.leave();
     let mut leadership = two.leadership.clone();
@@ -81,26 +87,19 @@ async fn in_a_partition_one_acts() {
         }
         tokio::time::timeout(lab::PATIENCE, leadership.changed()).await.unwrap().unwrap();
     }
-    world.kubeadm("10.2.0.0/16", "10.96.0.0/12").await;
-    world.synced(&["10.2.0.0/16"], &["10.96.0.0/12"]).await;
+    follows(&world, "10.2.0.0/16").await;
     one_door.take_seen();
     one_door.come_back();
     eventually("the first one sees the second one", async || (one.leadership.borrow().holder == "two").then_some(()))
         .await;
-    world.kubeadm("10.3.0.0/16", "10.96.0.0/12").await;
-    world.synced(&["10.3.0.0/16"], &["10.96.0.0/12"]).await;
+    follows(&world, "10.3.0.0/16").await;
     assert_eq!(writes(&one_door), 0, "the first one wrote without leading");
 }
 
 /// A write of the first leader gets stuck on its way and arrives when the second one leads: it changes nothing.
 #[tokio::test]
 async fn a_late_write_of_an_old_leader_is_refused() {
-    let world = World::start().await;
-    begin(&world).await;
-    let (one_door, two_door) = (second_door(&world), second_door(&world));
-    let one = world.candidate("one", &one_door);
-    leads(&one).await;
-    world.synced(&["10.1.0.0/16"], &["10.96.0.0/12"]).await;
+    let (world, [one_door, two_door], one) = led_by_one().await;
     one_door.take_seen();
     one_door.faults().hold = Some("PATCH");
     world.kubeadm("10.2.0.0/16", "10.96.0.0/12").await;
@@ -109,8 +108,7 @@ async fn a_late_write_of_an_old_leader_is_refused() {
     one_door.leave();
     let two = world.candidate("two", &two_door);
     leads(&two).await;
-    world.kubeadm("10.3.0.0/16", "10.96.0.0/12").await;
-    world.synced(&["10.3.0.0/16"], &["10.96.0.0/12"]).await;
+    follows(&world, "10.3.0.0/16").await;
     one_door.release();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let status = world.synced(&["10.3.0.0/16"], &["10.96.0.0/12"]).await;
@@ -138,16 +136,36 @@ async fn wrong_clocks_neither_keep_nor_give_the_lease() {
 /// The process stands still for two hours, as in a suspended machine: it must look again before it acts.
 #[tokio::test]
 async fn a_leader_that_slept_looks_before_it_acts() {
-    let world = World::start().await;
-    begin(&world).await;
-    let one = world.lead();
-    leads(&one).await;
-    world.synced(&["10.1.0.0/16"], &["10.96.0.0/12"]).await;
+    let (world, _doors, one) = led_by_one().await;
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(7200)).await;
     assert!(one.leadership.borrow().remaining().is_none(), "it leads on after two hours of nothing");
     tokio::time::resume();
     leads(&one).await;
+    follows(&world, "10.2.0.0/16").await;
+}
+
+/// An hour without the API, by the agent's clock: nobody leads, what was known stays, and then all goes on.
+#[tokio::test]
+async fn an_hour_without_the_api_is_outlived() {
+    let (world, [one_door, two_door], one) = led_by_one().await;
+    let two = world.candidate("two", &two_door);
+    eventually("the second one sees the first one", async || (two.leadership.borrow().holder == "one").then_some(()))
+        .await;
+    let before = world.status().await;
+    one_door.leave();
+    two_door.leave();
+    tokio::time::pause();
+    lab::pass(3600, || false).await;
+    let leading = [&one, &two].map(|it| it.leadership.borrow().remaining().is_some());
+    tokio::time::resume();
+    assert_eq!(leading, [false, false], "somebody leads whom nobody hears");
+    assert_eq!(world.status().await, before);
+    // What happened meanwhile is seen afterwards, by whoever leads then.
     world.kubeadm("10.2.0.0/16", "10.96.0.0/12").await;
+    one_door.come_back();
+    two_door.come_back();
     world.synced(&["10.2.0.0/16"], &["10.96.0.0/12"]).await;
+    let leading = [&one, &two].map(|it| it.leadership.borrow().remaining().is_some());
+    assert_ne!(leading[0], leading[1], "{leading:?}");
 }

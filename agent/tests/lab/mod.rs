@@ -9,6 +9,7 @@ mod proxy;
 
 use std::{
     future::Future,
+    path::Path,
     sync::Arc,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -131,6 +132,11 @@ impl World {
 
     /// A candidate for leading, who reaches the server through `proxy`.
     pub(crate) fn candidate(&self, identity: &str, proxy: &Proxy) -> Running {
+        self.candidate_of_node(identity, proxy, None)
+    }
+
+    /// A candidate on a node whose CNI configurations are in a folder.
+    pub(crate) fn candidate_of_node(&self, identity: &str, proxy: &Proxy, folder: Option<&Path>) -> Running {
         let meter = Meter::default();
         let client = connect(Config::new(proxy.url().parse().unwrap()), &meter).unwrap();
         let leadership = campaign(&client, &self.namespace, identity, timing());
@@ -143,7 +149,7 @@ impl World {
             grace: Duration::from_secs(3),
             system_namespace: self.namespace.clone(),
             cilium_namespace: self.namespace.clone(),
-            cni_directory: None,
+            cni_directory: folder.map(Path::to_owned),
         };
         let mine = leadership.clone();
         let task = tokio::spawn(async move { leader.run(mine).await });
@@ -296,6 +302,18 @@ fn open_definition(kind: Kind, scope: &str) -> Value {
 pub(crate) fn loopback_up() {
     let _ =
         std::process::Command::new("ip").args(["link", "set", "lo", "up"]).stderr(std::process::Stdio::null()).status();
+}
+
+/// Lets so many seconds pass by the agent's clock, or until it is `done`. Between two of them real sockets have real time:
+/// while another thread works, the clock stands still.
+pub(crate) async fn pass(seconds: u32, mut done: impl FnMut() -> bool) {
+    for _ in 0..seconds {
+        if done() {
+            return;
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))).await.unwrap();
+    }
 }
 
 /// Looks until there is something.

@@ -55,6 +55,10 @@ struct Shared {
     release: Notify,
     /// Connections that were cut before an answer.
     turned_away: AtomicUsize,
+    /// The server's clock where a test has one of its own, seconds.
+    clock: AtomicUsize,
+    /// It has moved.
+    tick: Notify,
 }
 
 /// A proxy; it ends with this value.
@@ -76,6 +80,8 @@ impl Proxy {
             gone: Notify::new(),
             release: Notify::new(),
             turned_away: AtomicUsize::new(0),
+            clock: AtomicUsize::new(0),
+            tick: Notify::new(),
         });
         let (stop, stopped) = oneshot::channel();
         let (sender, address) = mpsc::channel();
@@ -135,6 +141,12 @@ impl Proxy {
     /// How many connections were cut before an answer.
     pub(crate) fn turned_away(&self) -> usize {
         self.shared.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// A second passes: watches that have lasted as long as they were asked to are closed, as the server would.
+    pub(crate) fn tick(&self) {
+        self.shared.clock.fetch_add(1, Ordering::Relaxed);
+        self.shared.tick.notify_waiters();
     }
 
     /// The requests since the last call.
@@ -227,9 +239,11 @@ async fn pass(request: Request<Incoming>, client: Client, shared: Arc<Shared>) -
         client.send(onward).await
     });
     let answer = sent.await.map_err(std::io::Error::other)?.map_err(std::io::Error::other)?;
+    let length = asked.split("timeoutSeconds=").nth(1).and_then(|rest| rest.split('&').next()?.parse().ok());
     let is_watch = asked.contains("watch=true");
+    let until = length.filter(|_| is_watch).map(|length: usize| shared.clock.load(Ordering::Relaxed) + length);
     let (head, body) = answer.into_parts();
-    let body = BodyExt::boxed(StreamBody::new(cuttable(body, is_watch, shared)));
+    let body = BodyExt::boxed(StreamBody::new(cuttable(body, is_watch, until, shared)));
     let mut answer = Response::builder().status(head.status);
     if let Some(value) = head.headers.get("content-type") {
         answer = answer.header("content-type", value);
@@ -241,13 +255,14 @@ async fn pass(request: Request<Incoming>, client: Client, shared: Arc<Shared>) -
 fn cuttable(
     body: Body,
     is_watch: bool,
+    until: Option<usize>,
     shared: Arc<Shared>,
 ) -> impl futures::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send + Sync {
     let (sender, receiver) = futures::channel::mpsc::unbounded();
     tokio::spawn(async move {
         let mut frames = body.into_data_stream();
         loop {
-            let (cut, gone) = (shared.cut.notified(), shared.gone.notified());
+            let (cut, gone, tick) = (shared.cut.notified(), shared.gone.notified(), shared.tick.notified());
             let next = tokio::select! {
                 next = frames.next() => next,
                 () = cut => {
@@ -258,6 +273,10 @@ fn cuttable(
                     let _ = sender.unbounded_send(Err(std::io::Error::other("cut")));
                     return;
                 }
+                () = tick, if until.is_some() => match until {
+                    Some(until) if shared.clock.load(Ordering::Relaxed) >= until => return,
+                    _ => continue,
+                },
                 () = gone, if is_watch => {
                     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "too old", "reason": "Expired", "code": 410});
                     let line = format!("{}\n", json!({"type": "ERROR", "object": status}));
