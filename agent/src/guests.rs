@@ -12,7 +12,7 @@ use std::{
 use coordinator_core::guest::{Artefacts, Digest};
 use tracing::info;
 
-use crate::install::{self, InstallError, failed, read_if_there, replace};
+use crate::install::{self, InstallError, failed, read_if_there, replace, together};
 
 /// Where guests come from and go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Guests {
         sources.retain(|source| source.is_dir());
         if !sources.is_empty() || self.folder.is_dir() {
             install::put_folder(&sources, &self.folder)?;
-            self.compile()?;
+            return together([pulled, self.compile()].into_iter().filter_map(Result::err).collect());
         }
         pulled
     }
@@ -100,16 +100,9 @@ impl Guests {
                 }
             }
         }
-        let mut first = Ok(());
-        for (reference, file) in &files {
-            // Each is tried: one registry that is down must not hold up another.
-            if let Err(error) = self.pull_one(reference, file)
-                && first.is_ok()
-            {
-                first = Err(error);
-            }
-        }
-        first
+        // Each is tried: one registry that is down must not hold up another.
+        let errors = files.iter().filter_map(|(reference, file)| self.pull_one(reference, file).err());
+        together(errors.collect())
     }
 
     fn pull_one(&self, reference: &str, file: &Path) -> Result<(), InstallError> {
@@ -128,7 +121,7 @@ impl Guests {
     /// Compiles what has no artefact of this version: new guests, and all of them after an upgrade.
     fn compile(&self) -> Result<(), InstallError> {
         let artefacts = Artefacts::open(&self.artefacts).map_err(InstallError::Artefacts)?;
-        let mut first = Ok(());
+        let mut errors = Vec::new();
         for guest in install::ours(&self.folder)? {
             let bytes = fs::read(&guest).map_err(failed("read", &guest))?;
             // One that cannot be understood is as good as none: it is written anew.
@@ -139,11 +132,10 @@ impl Guests {
             let artefacts = self.artefacts.to_string_lossy();
             match self.ask(&["compile", "--into", artefacts.as_ref()], &guest) {
                 Ok(()) => info!(guest = %guest.display(), "Compiled."),
-                Err(said) if first.is_ok() => first = Err(InstallError::Compile { guest, said }),
-                Err(_) => {}
+                Err(said) => errors.push(InstallError::Compile { guest, said }),
             }
         }
-        first
+        together(errors)
     }
 
     /// Runs the tool; what it said when it says no.
@@ -213,9 +205,10 @@ exit 0
         one.install().unwrap();
         assert!(!calls(&one).iter().any(|call| call.contains("pull")), "it is asked for again");
 
-        let two = guests(place.path(), &["bad.example/a/rail:2", "r.example/new:1"]);
+        let two = guests(place.path(), &["bad.example/a/rail:2", "r.example/new:1", "bad.example/late:1"]);
         let error = two.install().unwrap_err().to_string();
-        assert_eq!(error, "guest bad.example/a/rail:2 cannot be pulled: no");
+        let expected = "guest bad.example/a/rail:2 cannot be pulled: no; guest bad.example/late:1 cannot be pulled: no";
+        assert_eq!(error, expected);
         assert_eq!(install::names(&two.folder).unwrap(), ["new.wasm", "rail.wasm"], "mac is not named any more");
         assert_eq!(fs::read_to_string(two.folder.join("rail.wasm")).unwrap(), "r.example/a/rail:1\n");
         two.uninstall().unwrap();

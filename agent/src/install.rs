@@ -57,6 +57,9 @@ pub enum InstallError {
         /// As it was given.
         reference: String,
     },
+    /// Several things go wrong.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Several(Vec<InstallError>),
     /// The artefacts' directory cannot be used.
     #[error(transparent)]
     Artefacts(coordinator_core::guest::GuestError),
@@ -70,6 +73,18 @@ pub enum InstallError {
 
 pub(crate) fn failed<'p>(what: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> InstallError + 'p {
     move |source| InstallError::Io { what, path: path.to_owned(), source }
+}
+
+/// All that went wrong, as one.
+pub(crate) fn together(mut errors: Vec<InstallError>) -> Result<(), InstallError> {
+    match errors.pop() {
+        None => Ok(()),
+        Some(only) if errors.is_empty() => Err(only),
+        Some(last) => {
+            errors.push(last);
+            Err(InstallError::Several(errors))
+        }
+    }
 }
 
 /// Where a replaced file is kept: beside it, under a name that no runtime looks for.
