@@ -99,7 +99,7 @@ async fn in_a_partition_one_acts() {
 /// A write of the first leader gets stuck on its way and arrives when the second one leads: it changes nothing.
 #[tokio::test]
 async fn a_late_write_of_an_old_leader_is_refused() {
-    let (world, [one_door, two_door], one) = led_by_one().await;
+    let (world, [one_door, two_door], _one) = led_by_one().await;
     one_door.take_seen();
     one_door.faults().hold = Some("PATCH");
     world.kubeadm("10.2.0.0/16", "10.96.0.0/12").await;
