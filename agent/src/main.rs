@@ -17,7 +17,7 @@ const IMAGE: &str = "/usr/share/coordinator";
 const USAGE: &str = "\
 usage: coordinator-agent node        write the node's defaults, care for its attachments, answer metrics
        coordinator-agent lead        lead, or stand ready: SpiderCoordinator's status, networks' definitions
-       coordinator-agent install     put the plugin and the pipelines on the node
+       coordinator-agent install     put plugin, pipelines and guests on the node
        coordinator-agent uninstall   take them away again, when no Pod needs them any more
        coordinator-agent idle        do nothing until stopped, as a DaemonSet's Pod must after uninstalling
        coordinator-agent crds        print the CustomResourceDefinitions; --before-1.31 without address functions
