@@ -99,7 +99,7 @@ impl Wheel {
 }
 
 /// The programs that the lab, its stand-ins and the references are made of.
-pub const PACKAGES: [Package; 12] = [
+pub const PACKAGES: [Package; 13] = [
     Package {
         name: "musl-tools",
         proof: Proof::Program("x86_64-linux-musl-gcc"),
@@ -159,6 +159,12 @@ pub const PACKAGES: [Package; 12] = [
         proof: Proof::Program("runc"),
         jobs: &[Job::Test],
         purpose: "the test with a real runtime",
+    },
+    Package {
+        name: "docker-registry",
+        proof: Proof::Program("docker-registry"),
+        jobs: &[Job::Test],
+        purpose: "the registry that stages are put into and taken from",
     },
     Package {
         name: "clang",

@@ -40,8 +40,8 @@ impl Exit {
             Self::Success => "it is well",
             Self::No => "the answer is no: a difference, a failed test, an asymmetric path",
             Self::Usage => "the command line is wrong",
-            Self::NoInput => "a file, an attachment or a Pod does not exist",
-            Self::Io => "a file, the kernel or a record could not be read or written",
+            Self::NoInput => "a file, an attachment, a Pod or a stage in a registry does not exist",
+            Self::Io => "a file, the kernel, a record or a registry could not be read or written",
             Self::Configuration => "a pipeline or a setting is wrong",
         }
     }

@@ -16,7 +16,7 @@ use coordinator_core::{
 use coordinator_sdk::InterfaceName;
 use serde_json::{Value, json};
 
-use crate::{diagnostic, exit::Exit};
+use crate::{diagnostic, exit::Exit, registry::RegistryError};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -220,6 +220,9 @@ pub(crate) enum Failure {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// A registry gave or took nothing.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The answer could not be written.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
@@ -271,6 +274,7 @@ impl Failure {
             }
             Self::NoStage { .. } | Self::NoSdk { .. } => Exit::NoInput,
             Self::Stage { .. } | Self::NoComponent { .. } | Self::NoModule { .. } => Exit::No,
+            Self::Registry(error) => error.exit(),
             Self::Interface { .. } => Exit::Configuration,
             Self::Compiler { .. } => Exit::No,
             Self::Toml { .. } | Self::Json { .. } | Self::NoSection { .. } => Exit::Configuration,

@@ -21,6 +21,7 @@ mod path;
 mod pipeline;
 mod plan;
 mod reference;
+mod registry;
 mod report;
 mod settings_view;
 mod show;

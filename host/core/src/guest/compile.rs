@@ -27,6 +27,8 @@ pub struct Compiled {
     pub manifest: Manifest,
     /// What the component names from outside, in its order.
     pub imports: Vec<String>,
+    /// What it offers, in its order.
+    pub exports: Vec<String>,
 }
 
 impl Compiled {
@@ -36,6 +38,11 @@ impl Compiled {
         named
             .map_or_else(|| "coordinator:stage".to_owned(), |(_, version)| format!("{PACKAGE}{version}"))
             .replace("stage/", "stage@")
+    }
+
+    /// The world that it was built for, as registries of packages name worlds.
+    pub fn world(&self) -> String {
+        format!("{PACKAGE}stage{VERSION}")
     }
 }
 
@@ -63,6 +70,7 @@ pub fn is_component(bytes: &[u8]) -> bool {
 pub fn compile(component: &[u8]) -> Result<Compiled, GuestError> {
     let (compiled, imports) = compiled(component)?;
     let runtime = Runtime::get()?;
+    let exports = compiled.component_type().exports(&runtime.engine).map(|(name, _)| name.to_owned()).collect();
     let mut call = Call::begin(&link(runtime, &compiled)?, "it", Limits::MOST)?;
     let said = call.describe()?;
     let artefact = compiled.serialize().map_err(|error| GuestError::Engine { reason: format!("{error:#}") })?;
@@ -77,7 +85,7 @@ pub fn compile(component: &[u8]) -> Result<Compiled, GuestError> {
         needs: said.needs.iter().map(|grant| super::log::one_line(grant)).collect(),
         schema: said.schema,
     };
-    Ok(Compiled { artefact, manifest, imports })
+    Ok(Compiled { artefact, manifest, imports, exports })
 }
 
 /// The component in memory, and the names that it imports, all of which are ours.

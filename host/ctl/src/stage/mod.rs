@@ -8,6 +8,8 @@ mod given;
 mod inspect;
 mod language;
 mod new;
+mod pull;
+mod push;
 mod run;
 mod test;
 
@@ -31,6 +33,10 @@ pub(crate) enum Command {
     Run(run::Arguments),
     /// Measure a component on recorded facts
     Bench(bench::Arguments),
+    /// Put a component into a registry of OCI artefacts
+    Push(push::Arguments),
+    /// Take a component from a registry of OCI artefacts
+    Pull(pull::Arguments),
 }
 
 impl Command {
@@ -43,6 +49,8 @@ impl Command {
             Self::Test(arguments) => test::run(arguments, terminal),
             Self::Run(arguments) => run::run(arguments, terminal),
             Self::Bench(arguments) => bench::run(arguments, terminal),
+            Self::Push(arguments) => push::run(arguments, terminal),
+            Self::Pull(arguments) => pull::run(arguments, terminal),
         }
     }
 }
