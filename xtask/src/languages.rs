@@ -6,7 +6,7 @@ use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::{steps::Steps, workspace};
+use crate::{need::Job, setup, steps::Steps, workspace};
 
 /// Each language, with what its page says to run before `coordinatorctl stage test`.
 const LANGUAGES: [(&str, &str); 2] = [
@@ -16,6 +16,7 @@ const LANGUAGES: [(&str, &str); 2] = [
 
 /// Takes a step for each language.
 pub fn all(steps: &mut Steps) -> Result<()> {
+    setup::provide(Job::Languages)?;
     let target = workspace::target()?;
     let tool = target.join("debug/coordinatorctl");
     let folder = target.join("languages");

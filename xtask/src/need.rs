@@ -6,6 +6,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use crate::dist;
@@ -17,6 +18,8 @@ pub enum Job {
     Dist,
     /// All tests.
     Test,
+    /// The tests of stages in languages whose compilers are packages of other worlds.
+    Languages,
     /// The benchmarks.
     Bench,
     /// The manifests that are rendered from the chart.
@@ -49,6 +52,8 @@ pub enum Proof {
     StaticProgram(&'static str),
     /// A file.
     File(&'static str),
+    /// Something that Python can import.
+    PythonModule(&'static str),
 }
 
 /// A Debian package.
@@ -99,7 +104,7 @@ impl Wheel {
 }
 
 /// The programs that the lab, its stand-ins and the references are made of.
-pub const PACKAGES: [Package; 13] = [
+pub const PACKAGES: [Package; 15] = [
     Package {
         name: "musl-tools",
         proof: Proof::Program("x86_64-linux-musl-gcc"),
@@ -178,6 +183,18 @@ pub const PACKAGES: [Package; 13] = [
         jobs: &[Job::Test],
         purpose: "the template of a stage in C",
     },
+    Package {
+        name: "npm",
+        proof: Proof::Program("npm"),
+        jobs: &[Job::Languages],
+        purpose: "the compiler of stages in JavaScript",
+    },
+    Package {
+        name: "python3-venv",
+        proof: Proof::PythonModule("ensurepip"),
+        jobs: &[Job::Languages],
+        purpose: "the compiler of stages in Python",
+    },
 ];
 
 impl Proof {
@@ -189,6 +206,11 @@ impl Proof {
                 program(name).is_some_and(|path| dist::interpreter(&path).is_ok_and(|it| it.is_none()))
             }
             Self::File(path) => Path::new(path).is_file(),
+            Self::PythonModule(name) => {
+                let import =
+                    Command::new("python3").args(["-c", &format!("import {name}")]).stderr(Stdio::null()).status();
+                import.is_ok_and(|status| status.success())
+            }
         }
     }
 }
@@ -212,6 +234,7 @@ mod tests {
         assert!(!Proof::File("/proc/self").holds(), "a folder is no file");
         // The shell of every distribution that has cargo is linked dynamically.
         assert!(!Proof::StaticProgram("sh").holds());
+        assert!(Proof::PythonModule("sys").holds() && !Proof::PythonModule("no_such_module").holds());
     }
 
     #[test]
