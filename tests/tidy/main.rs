@@ -125,6 +125,19 @@ fn kube_is_known_to_the_agent_only() {
     }
 }
 
+/// No ADD waits for a registry: the plugin does not even have what speaks with one.
+#[test]
+fn registries_are_known_to_one_room_only() {
+    for folder in ["sdk", "stages", "host", "agent/src", "xtask"] {
+        let found = saying(&root().join(folder), &["oci_client::"], &["host/ctl/src/registry/"]);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+    for folder in ["sdk", "stages", "host/core", "host/cni", "agent"] {
+        let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        assert!(!manifest.contains("oci-client"), "{folder}");
+    }
+}
+
 /// What the agent decides is decided without asking anybody.
 #[test]
 fn the_agents_decisions_and_the_objects_touch_nothing() {
