@@ -5,6 +5,7 @@ use std::{fs, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use coordinator_core::node_defaults::pod_text;
 use coordinator_lab::{Families, Lab, Monitor, Network, Overlay, Pod, run, tool};
+use coordinator_sdk::{Model, Route};
 use serde_json::{Value, json};
 
 /// What the tool says of an ADD with this result; it must write nothing, on either side.
@@ -14,10 +15,53 @@ fn planned(lab: &Lab, pod: &Pod, interface: &str, network: &Network, settings: &
     let before = lab.both(pod)?;
     let monitors = (Monitor::begin(&lab.node)?, Monitor::begin(&pod.host)?);
     let plan = pod.plan(interface, &configuration)?;
+    let facts = pod.facts(interface, &configuration)?;
     let heard = (monitors.0.end()?, monitors.1.end()?);
     ensure!(heard.0.is_empty() && heard.1.is_empty(), "plan wrote: {heard:?}");
     lab.is_as_before(pod, &before).context("plan changed something")?;
+    let records = ["eth0", "net1", "net2"].map(|interface| pod.record(interface));
+    let pipeline = settings["pipeline"].as_str();
+    replay(&facts, pipeline, &plan, &records.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?)?;
     Ok(plan)
+}
+
+/// Recorded facts must make the same plan, where there is neither the Pod nor the node. What is missing in it are
+/// routes that an earlier ADD moved and somebody removed since: only that ADD's record knows that they are to be there.
+fn replay(facts: &str, pipeline: Option<&str>, plan: &Value, records: &[Value]) -> Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), facts)?;
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount"]).arg(tool()?).args(["plan", "--json", "--facts"]).arg(file.path());
+    if let Some(name) = pipeline {
+        command.arg(format!("--pipeline=/etc/coordinator/pipelines/{name}.toml"));
+    }
+    let output = command.output()?;
+    let replayed: Value = serde_json::from_slice(&output.stdout)?;
+    let edits = |plan: &Value| -> Vec<Value> {
+        let edits = plan["plan"].as_array().into_iter().flatten();
+        edits.map(|edit| json!([edit["edit"], edit["stage"], edit["why"]])).collect()
+    };
+    let mut known = Vec::new();
+    for record in records {
+        let after: Model = serde_json::from_value(record["after"].clone())?;
+        known.extend(after.routes.into_iter().map(|known| known.route));
+    }
+    let is_known = |edit: &Value| {
+        let route = serde_json::from_value::<Route>(edit[0]["add-route"]["route"].clone());
+        let same =
+            |route: &Route, other: &Route| (route.side, route.table, route.to) == (other.side, other.table, other.to);
+        route.is_ok_and(|route| known.iter().any(|other| same(&route, other)))
+    };
+    let (mut live, again) = (edits(plan), edits(&replayed));
+    live.retain(|edit| again.contains(edit) || !is_known(edit));
+    let only = |these: &[Value], those: &[Value]| -> Vec<String> {
+        these.iter().filter(|it| !those.contains(it)).map(ToString::to_string).collect()
+    };
+    ensure!(live == again, "only live {:#?}\nonly replayed {:#?}", only(&live, &again), only(&again, &live));
+    for key in ["container", "interface", "mode", "probes", "warnings", "skipped"] {
+        ensure!(plan[key] == replayed[key], "{key}: {} and {}", plan[key], replayed[key]);
+    }
+    Ok(())
 }
 
 /// Plans, adds, and compares change by change.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coordinator_sdk::{Facts, Projection, SettingProblem, Source};
+use coordinator_sdk::{Facts, Mode, Projection, SettingProblem, Source};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -67,7 +67,11 @@ pub fn replay(
     for (name, value) in overrides {
         facts.settings.set(name, value, Source::Configuration)?;
     }
-    Ok(runner::run(pipeline, facts, &mut runner::Recorded)?)
+    match facts.settings.mode {
+        // The plugin returns before it asks any stage.
+        Mode::Disable => Ok(Projection::new(facts)),
+        _ => Ok(runner::run(pipeline, facts, &mut runner::Recorded)?),
+    }
 }
 
 /// What a test of a pipeline found.

@@ -3,7 +3,10 @@
 use std::{fs, path::PathBuf};
 
 use clap::Args;
-use coordinator_core::{attachment, pipeline::Pipeline};
+use coordinator_core::{
+    attachment::{self, AttachmentError},
+    pipeline::Pipeline,
+};
 
 use crate::{
     exit::Exit,
@@ -25,11 +28,17 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
-    // No stage runs: whatever one would refuse, the facts can be recorded.
-    let nothing = Pipeline::default();
-    let (call, hearsay) = plan::call_of(&arguments.whom, &arguments.told, Some(nothing))?;
+    let (mut call, hearsay) = plan::call_of(&arguments.whom, &arguments.told, None)?;
     hearsay.into_iter().for_each(|note| terminal.remark(&format!("note: {note}\n")));
-    let facts = attachment::plan(&call)?.facts;
+    let facts = match attachment::plan(&call) {
+        Ok(planned) => planned.facts,
+        // Whatever a stage refuses, what it saw can be recorded.
+        Err(AttachmentError::Run(_)) => {
+            call.pipeline = Pipeline::default();
+            attachment::plan(&call)?.facts
+        }
+        Err(error) => return Err(error.into()),
+    };
     let text = serde_json::to_value(&facts).map(|facts| format!("{facts:#}\n"));
     let text = text.map_err(|source| Failure::Json { path: PathBuf::from("the facts"), source })?;
     match &arguments.output {

@@ -25,6 +25,8 @@ use crate::{
     terminal::Terminal,
 };
 
+const DISABLED: &str = "the mode is disable: the plugin does nothing";
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// A Pod as NAME or NAMESPACE/NAME, a container id or its beginning, or a network namespace's path
@@ -110,10 +112,11 @@ fn replayed(path: &std::path::Path, arguments: &Arguments) -> Result<Answer, Fai
     let projection = replay::replay(&pipeline, replay::read_facts(path)?, &Map::new())?;
     let (request, plan) = (&projection.facts().request, projection.plan());
     let mut shared = plan.edits.iter().filter(|planned| planned.edit.key().is_shared_on_node());
+    let disabled = (projection.facts().mode() == Mode::Disable).then_some(DISABLED);
     Ok(Answer {
         container: request.container.to_string(),
         interface: request.interface.to_string(),
-        notes: shared.next().map(|_| UNSEEN.to_owned()).into_iter().collect(),
+        notes: shared.next().map(|_| UNSEEN).into_iter().chain(disabled).map(str::to_owned).collect(),
         plan,
         present: BTreeSet::new(),
         projection,
@@ -131,7 +134,7 @@ fn live(whom: &Whom, arguments: &Arguments) -> Result<Answer, Failure> {
             projection: Projection::new(facts),
             plan: Plan::default(),
             present: BTreeSet::new(),
-            notes: vec!["the mode is disable: the plugin does nothing".to_owned()],
+            notes: vec![DISABLED.to_owned()],
         });
     }
     let Planned { projection, plan, present, interrupted, .. } = attachment::plan(&call)?;

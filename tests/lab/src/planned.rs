@@ -41,9 +41,34 @@ impl Pod {
     /// # Errors
     /// There is no record.
     pub fn recorded_plan(&self, interface: &str) -> Result<Value> {
-        let record = fs::read_to_string(format!("/run/coordinator/{}/if-{interface}.json", self.container))?;
-        let plan = record.lines().nth(2).context("the record has a third line")?;
-        Ok(serde_json::from_str(plan)?)
+        self.record_line(interface, 2)?.context("there is no record")
+    }
+
+    /// What calls act on in the record of an interface; nothing when there is none.
+    ///
+    /// # Errors
+    /// The record is none.
+    pub fn record(&self, interface: &str) -> Result<Option<Value>> {
+        self.record_line(interface, 0)
+    }
+
+    fn record_line(&self, interface: &str, at: usize) -> Result<Option<Value>> {
+        let path = format!("/run/coordinator/{}/if-{interface}.json", self.container);
+        let Ok(record) = fs::read_to_string(path) else { return Ok(None) };
+        let line = record.lines().nth(at).context("the record lacks a line")?;
+        Ok(Some(serde_json::from_str(line)?))
+    }
+
+    /// What the tool records of an ADD with this configuration, as text.
+    ///
+    /// # Errors
+    /// It records nothing.
+    pub fn facts(&self, interface: &str, configuration: &Value) -> Result<String> {
+        let path = self.host.path().display().to_string();
+        let arguments = ["facts", &path, "--container", &self.container, "--interface", interface, "--config", "-"];
+        let name = self.whole_name().map(|name| format!("--pod={name}"));
+        let words: Vec<&str> = arguments.into_iter().chain(name.as_deref()).collect();
+        command(&tool()?.display().to_string(), &words, &configuration.to_string())
     }
 
     /// Compares a plan with what the ADD then did, change by change; how many there were.
