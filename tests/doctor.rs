@@ -8,6 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use coordinator_core::guest::DIRECTORY;
+use coordinator_guests::{component, install, pipeline};
 use coordinator_lab::{Families, Lab, Overlay, ask, ask_json, run};
 use serde_json::{Value, json};
 
@@ -139,6 +141,57 @@ fn foreign_sources_that_cilium_drops_are_found_where_it_does_and_pods_send_them(
         assert_eq!(findings()?, (Vec::new(), 0), "no Cilium runs here");
         Ok(())
     });
+}
+
+#[test]
+fn a_guest_that_cannot_run_is_found_before_an_add_fails() {
+    let guest = component("vendor-mac", &[]).unwrap();
+    run(move |lab| {
+        make_liberal(lab)?;
+        let digest = install(&guest)?;
+        let with = |options: &str| {
+            let stage = format!("name = \"rails\"\nuse = \"wasm:rails.wasm\"\nsha256 = \"{digest}\"\nafter = \"mode\"");
+            pipeline("site", &format!("schema = 1\nextends = \"default\"\n[[stage]]\n{stage}\n{options}"))
+        };
+        let options = "with = { oui = [2, 66, 16], tenants = { gold = 7 } }\n";
+        with(options)?;
+        assert_eq!(findings()?, (Vec::new(), 0));
+
+        with("with = { oui = \"rails\" }\n")?;
+        trouble("its options are wrong", "[stage.with]")?;
+        with(options)?;
+
+        let is_code = |path: &std::path::PathBuf| path.extension().is_some_and(|it| it == "cwasm");
+        let files = fs::read_dir(DIRECTORY)?.flatten().map(|file| file.path());
+        let artefact = files.into_iter().find(is_code).context("an artefact")?;
+        let whole = fs::read(&artefact)?;
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 1;
+        fs::write(&artefact, &damaged)?;
+        trouble("its SHA-256 is another", "coordinatorctl stage compile")?;
+        fs::write(&artefact, &whole)?;
+        fs::set_permissions(&artefact, fs::Permissions::from_mode(0o620))?;
+        trouble("has mode 0620", "find out who wrote there")?;
+        fs::remove_file(&artefact)?;
+        trouble("no artefact of", "coordinatorctl stage compile")?;
+        install(&guest)?;
+        assert_eq!(findings()?, (Vec::new(), 0));
+        Ok(())
+    });
+}
+
+/// The one thing that is found is a guest that cannot run.
+fn trouble(finding: &str, treatment: &str) -> Result<()> {
+    let (found, code) = findings()?;
+    assert_eq!((codes(&found), code), (BTreeSet::from(["guest"]), 1));
+    for (key, expected) in [("finding", finding), ("treatment", treatment)] {
+        let text = found[0][key].as_str().context("a text")?;
+        assert!(
+            text.contains(expected) && text.contains(if key == "finding" { "stage rails of" } else { "" }),
+            "{text}"
+        );
+    }
+    Ok(())
 }
 
 #[test]

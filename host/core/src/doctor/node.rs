@@ -15,8 +15,9 @@ use super::{Diagnosis, Gravity};
 use crate::{
     attachment::{AttachmentError, Places, ready},
     chain::chain,
+    guest::Guest,
     node_defaults::{self, Pod},
-    pipeline::{self, Draft, Library, Severity, SourceFile},
+    pipeline::{self, Draft, Library, Pipeline, Severity, SourceFile},
     record::{Store, StoreError},
 };
 
@@ -183,7 +184,7 @@ fn defaults() -> Option<Diagnosis> {
     Some(Diagnosis::of_node("node-defaults", Gravity::Trouble, finding, treatment))
 }
 
-/// Every named pipeline, as an ADD would read it.
+/// Every named pipeline, as an ADD would read it, and its guests.
 fn pipelines(directory: &Path) -> Vec<Diagnosis> {
     let files = fs::read_dir(directory).into_iter().flatten().flatten().map(|file| file.path());
     let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|it| it == "toml")).collect();
@@ -192,15 +193,27 @@ fn pipelines(directory: &Path) -> Vec<Diagnosis> {
     for path in files {
         let shown = path.display().to_string();
         let text = fs::read_to_string(&path).unwrap_or_default();
-        let (_, problems) = Draft::read(SourceFile { path: shown.clone(), text: text.into() }, Library::Node);
+        let (draft, problems) = Draft::read(SourceFile { path: shown.clone(), text: text.into() }, Library::Node);
         let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
         if let Some(first) = errors.clone().next() {
             let finding = format!("no ADD that names this pipeline works: {first} ({} problems)", errors.count());
             let treatment = format!("coordinatorctl pipeline validate {shown}");
             found.push(Diagnosis::of_node("pipeline", Gravity::Trouble, finding, &treatment));
+        } else if let Ok(pipeline) = Pipeline::try_from(draft) {
+            found.extend(guests(&pipeline, &shown));
         }
     }
     found
+}
+
+/// The guests of a pipeline: compiled, unchanged since, and content with their options.
+fn guests(pipeline: &Pipeline, shown: &str) -> Vec<Diagnosis> {
+    let trouble = |(stage, guest): (&str, &Guest)| {
+        let error = guest.verify().and_then(|()| guest.ready()).err()?;
+        let finding = format!("stage {stage} of {shown} cannot run: {}", chain(&error));
+        Some(Diagnosis::of_node("guest", Gravity::Trouble, finding, &error.remedy(stage)))
+    };
+    pipeline.all_guests().filter_map(trouble).collect()
 }
 
 /// Records, and the rules that all of them share.

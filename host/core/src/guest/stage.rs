@@ -134,6 +134,17 @@ impl Guest {
         call.check_options(&self.options)
     }
 
+    /// Whether its artefact is, byte for byte, what was compiled: by its SHA-256, which takes ten times as long as what
+    /// is verified at each use.
+    ///
+    /// # Errors
+    /// There is no artefact, it is another, or somebody else could have written it.
+    pub fn verify(&self) -> Result<(), GuestError> {
+        let artefacts = Artefacts::open(&self.directory)?;
+        let artefacts = artefacts.ok_or_else(|| artefact::not_compiled(self.digest, &self.directory))?;
+        artefacts.verify(self.digest).map(drop)
+    }
+
     /// Decides, in a fresh instance.
     ///
     /// # Errors
