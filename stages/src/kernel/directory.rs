@@ -329,10 +329,15 @@ impl Directory {
 fn guarded(fd: &OwnedFd, path: &Path) -> Result<SFlag, DirectoryError> {
     let stat = fstat(fd).map_err(|errno| io_error("look at", path, errno))?;
     let mode = stat.st_mode & 0o7777;
-    if stat.st_uid != geteuid().as_raw() || mode & 0o022 != 0 {
+    if !is_guarded(stat.st_uid, mode, geteuid().as_raw()) {
         return Err(DirectoryError::Foreign { path: path.to_owned(), owner: stat.st_uid, mode });
     }
     Ok(SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()))
+}
+
+/// Whether something of this owner and mode can be written by this user alone.
+fn is_guarded(owner: u32, mode: u32, user: u32) -> bool {
+    owner == user && mode & 0o022 == 0
 }
 
 fn flags() -> OFlag {
@@ -347,6 +352,18 @@ fn io_error(verb: &'static str, path: &Path, errno: Errno) -> DirectoryError {
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn only_its_owner_may_write_what_is_guarded() {
+        for mode in [0o400, 0o600, 0o644, 0o700, 0o755] {
+            assert!(is_guarded(0, mode, 0) && is_guarded(7, mode, 7), "{mode:o}");
+            // Not even root trusts what somebody else owns, who may open it to others any time.
+            assert!(!is_guarded(7, mode, 0) && !is_guarded(0, mode, 7), "{mode:o}");
+            for others in [0o020, 0o002, 0o022] {
+                assert!(!is_guarded(0, mode | others, 0), "{mode:o}");
+            }
+        }
+    }
 
     fn private() -> (tempfile::TempDir, Directory) {
         let parent = tempfile::tempdir().unwrap();

@@ -385,16 +385,18 @@ mod tests {
         assert!(error(&folder.path().join("nowhere"), manifest.source).contains("no artefact of"));
     }
 
+    /// Whoever owns only itself in a user namespace cannot give a file away: this test wants real root.
     #[test]
     fn a_foreign_owner_is_refused() {
         let (_folder, directory, manifest) = compiled();
-        let path = directory.join(file(manifest.source, "cwasm"));
-        // Whoever owns only itself in a user namespace cannot give a file away: nobody there is foreign.
-        let given = std::os::unix::fs::chown(&path, Some(1), None);
-        match given {
-            Ok(()) => assert!(error(&directory, manifest.source).contains("belongs to user 1")),
-            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}"),
+        let within = |extension| directory.join(file(manifest.source, extension));
+        for path in [within("cwasm"), within("json"), directory.clone()] {
+            let give = |owner| std::os::unix::fs::chown(&path, Some(owner), None).expect("it is real root's to give");
+            give(1);
+            assert!(error(&directory, manifest.source).contains("belongs to user 1"), "{}", path.display());
+            give(0);
         }
+        Guest::new("rails", manifest.source).artefacts(&directory).decide(&Default::default()).unwrap();
     }
 
     #[test]
