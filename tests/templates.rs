@@ -70,3 +70,14 @@ fn a_new_stage_in_rust_builds_and_passes_its_tests() {
 fn a_new_stage_in_c_builds_and_passes_its_tests() {
     follow("c");
 }
+
+/// What the page says of a node's pipeline is a pipeline.
+#[test]
+fn the_pages_pipeline_is_one() {
+    let page = std::fs::read_to_string(root().join("docs/writing-a-stage.md")).unwrap();
+    let text = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("site.toml"), text.replace('…', &"0a".repeat(32))).unwrap();
+    let said = run(folder.path(), &tool().unwrap(), &["pipeline", "validate", "site.toml"]);
+    assert!(said.status.success() && text.contains("my-stage"), "{}", self::text(&said));
+}
