@@ -43,12 +43,17 @@ impl Desk {
     }
 
     fn tool(&self, arguments: &[&str]) -> Result<Output> {
+        Ok(self.command(arguments)?.output()?)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(tool()?);
         command.current_dir(self.folder.path()).arg("stage").args(arguments);
-        for variable in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        for variable in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
             command.env_remove(variable);
         }
-        Ok(command.env("DOCKER_CONFIG", self.path("docker")).output()?)
+        command.env("DOCKER_CONFIG", self.path("docker"));
+        Ok(command)
     }
 
     /// What it answers, in JSON, when it is well.
@@ -186,12 +191,30 @@ fn a_password_is_asked_of_the_program_that_keeps_it() {
         fs::write(&path, helper)?;
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         fs::write(desk.path("docker/config.json"), r#"{"credsStore": "lab"}"#)?;
-        let mut push = Command::new(tool()?);
-        push.current_dir(desk.folder.path()).args(["stage", "push", &place, "mine.wasm"]);
-        push.env("DOCKER_CONFIG", desk.path("docker"));
+        let mut push = desk.command(&["push", &place, "mine.wasm"])?;
         push.env("PATH", format!("{}:{}", desk.folder.path().display(), std::env::var("PATH")?));
         let output = push.output()?;
         assert!(output.status.success(), "{}", said(&output));
+        Ok(())
+    });
+}
+
+#[test]
+fn beyond_this_machine_a_registry_must_be_known() {
+    run(|lab| {
+        lab.node.ip(&["address add 203.0.113.5/32 dev lo"])?;
+        let (server, desk) = (Server::with_certificate(("203.0.113.5", PORT))?, Desk::set()?);
+        let place = server.reference("vendor-mac:1");
+        let said = desk.complaint(&["push", &place, "mine.wasm"], 74)?;
+        assert!(said.contains("UnknownIssuer") && said.contains("SSL_CERT_FILE"), "{said}");
+        let said = desk.complaint(&["pull", "--plain-http", &place], 74)?;
+        assert!(said.contains("HTTPS server"), "{said}");
+        for arguments in [["push", &place, "mine.wasm"].as_slice(), &["pull", &place]] {
+            let mut command = desk.command(arguments)?;
+            let output = command.env("SSL_CERT_FILE", server.folder.path().join("authority.pem")).output()?;
+            assert!(output.status.success(), "{}", self::said(&output));
+        }
+        assert_eq!(fs::read(desk.path("vendor-mac.wasm"))?, desk.component);
         Ok(())
     });
 }

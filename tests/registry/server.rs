@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ const USERS: &str = "bob:$2y$05$abcdefghijklmnopqrstuuHspro8.MtWYq2N2D8ljG269diB
 pub struct Server {
     pub folder: tempfile::TempDir,
     child: Child,
-    port: u16,
+    address: (&'static str, u16),
 }
 
 /// What came back.
@@ -34,23 +34,34 @@ pub struct Answer {
 impl Server {
     /// Starts one that everybody may use.
     pub fn start(port: u16) -> Result<Self> {
-        Self::with(port, "")
+        Self::with(("127.0.0.1", port), "", "")
     }
 
     /// Starts one that only bob may use.
     pub fn for_bob(port: u16) -> Result<Self> {
         let users = "auth: {htpasswd: {realm: stages, path: USERS}}\n";
-        Self::with(port, users)
+        Self::with(("127.0.0.1", port), users, "")
     }
 
-    fn with(port: u16, more: &str) -> Result<Self> {
+    /// Starts one at another address, which is known by a certificate; that of its authority lies in `authority.pem`.
+    pub fn with_certificate(address: (&'static str, u16)) -> Result<Self> {
+        Self::with(address, "", ", tls: {certificate: CERTIFICATE, key: KEY}")
+    }
+
+    fn with(address: (&'static str, u16), more: &str, tls: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        if !tls.is_empty() {
+            certify(folder.path(), address.0)?;
+        }
         let path = |name: &str| folder.path().join(name).display().to_string();
         fs::write(folder.path().join("users"), USERS)?;
         let configuration = format!(
             "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:{port}}}\n{}",
+             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {}:{}{}}}\n{}",
             path("data"),
+            address.0,
+            address.1,
+            tls.replace("CERTIFICATE", &path("certificate.pem")).replace("KEY", &path("key.pem")),
             more.replace("USERS", &path("users"))
         );
         fs::write(folder.path().join("config.yml"), configuration)?;
@@ -58,9 +69,9 @@ impl Server {
         command.arg("serve").arg(folder.path().join("config.yml")).stdin(Stdio::null());
         command.stdout(fs::File::create(folder.path().join("log"))?).stderr(Stdio::null());
         let child = command.spawn().context("cannot start docker-registry; cargo xtask test says what is missing")?;
-        let server = Self { folder, child, port };
+        let server = Self { folder, child, address };
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while TcpStream::connect(address).is_err() {
             let log = || fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
             ensure!(begun.elapsed() < PATIENCE, "the registry does not begin: {}", log());
             std::thread::sleep(Duration::from_millis(20));
@@ -70,7 +81,7 @@ impl Server {
 
     /// A name for this stage in it.
     pub fn reference(&self, rest: &str) -> String {
-        format!("127.0.0.1:{}/{rest}", self.port)
+        format!("{}:{}/{rest}", self.address.0, self.address.1)
     }
 
     /// Where a blob lies.
@@ -82,12 +93,11 @@ impl Server {
 
     /// Asks it something.
     pub fn ask(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Result<Answer> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        let mut stream = TcpStream::connect(self.address)?;
         let kinds = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\nAccept: {kinds}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAccept: {kinds}\r\n\
              Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
-            self.port,
             body.len()
         );
         stream.write_all(head.as_bytes())?;
@@ -112,7 +122,7 @@ impl Server {
         let digest = format!("sha256:{}", coordinator_core::guest::Digest::of(bytes));
         let begun = self.ask("POST", &format!("/v2/{repository}/blobs/uploads/"), "", b"")?;
         let location = begun.headers.lines().find_map(|line| line.strip_prefix("Location: ")).context("a location")?;
-        let path = location.split_once("5000").map_or(location, |(_, path)| path);
+        let path = location.split_once("127.0.0.1").map_or(location, |(_, path)| path);
         let put = self.ask("PUT", &format!("{path}&digest={digest}"), "application/octet-stream", bytes)?;
         ensure!(put.status == 201, "{}", put.headers);
         Ok(digest)
@@ -126,6 +136,23 @@ impl Server {
         ensure!(put.status == 201, "{} {}", put.headers, String::from_utf8_lossy(&put.body));
         Ok(())
     }
+}
+
+/// An authority, and its certificate for an address.
+fn certify(folder: &Path, address: &str) -> Result<()> {
+    let make = |words: &str| -> Result<()> {
+        let begin = "req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1";
+        let mut openssl = Command::new("openssl");
+        openssl.current_dir(folder).args(begin.split(' ').chain(words.split(' '))).stderr(Stdio::null());
+        let status = openssl.status().context("cannot start openssl; cargo xtask test says what is missing")?;
+        ensure!(status.success(), "openssl {words}: {status}");
+        Ok(())
+    };
+    make("-subj /CN=lab -keyout authority.key -out authority.pem")?;
+    make(&format!(
+        "-subj /CN=registry -keyout key.pem -out certificate.pem -CA authority.pem -CAkey authority.key \
+         -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:{address}"
+    ))
 }
 
 impl Drop for Server {

@@ -104,12 +104,12 @@ impl Wheel {
 }
 
 /// The programs that the lab, its stand-ins and the references are made of.
-pub const PACKAGES: [Package; 15] = [
+pub const PACKAGES: [Package; 16] = [
     Package {
         name: "musl-tools",
         proof: Proof::Program("x86_64-linux-musl-gcc"),
         jobs: &[Job::Dist, Job::Test, Job::Bench],
-        purpose: "the C in the plugin's sandbox and in the agent's TLS, for static binaries",
+        purpose: "the C in the plugin's sandbox and in the TLS of agent and tool, for static binaries",
     },
     Package {
         name: "python3-pip",
@@ -170,6 +170,12 @@ pub const PACKAGES: [Package; 15] = [
         proof: Proof::Program("docker-registry"),
         jobs: &[Job::Test],
         purpose: "the registry that stages are put into and taken from",
+    },
+    Package {
+        name: "openssl",
+        proof: Proof::Program("openssl"),
+        jobs: &[Job::Test],
+        purpose: "the certificate of that registry",
     },
     Package {
         name: "clang",

@@ -7,6 +7,10 @@ use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use super::{credentials::Credentials, place::Place};
 use crate::exit::Exit;
 
+/// What an encrypted connection fails at most often.
+const HINT: &str = "; one that speaks plain HTTP needs --plain-http, one whose authority this machine does not know \
+                    needs that authority's certificate in SSL_CERT_FILE";
+
 /// Why nothing was pushed or pulled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryError {
@@ -140,7 +144,7 @@ impl RegistryError {
                 Some(status) => answer(format!("{status}")),
                 None => Self::Unreachable {
                     scheme: if place.is_plain() { "http" } else { "https" },
-                    hint: if place.is_plain() { "" } else { "; one that speaks plain HTTP needs --plain-http" },
+                    hint: if place.is_plain() { "" } else { HINT },
                     registry,
                     place: shown,
                     source: Box::new(OciDistributionError::RequestError(error)),
