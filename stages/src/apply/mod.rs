@@ -161,6 +161,7 @@ pub fn apply(edits: &[Edit], target: &mut Target<'_>, manner: Manner, fault: Opt
         position += length;
         rest = after;
     }
+    edits.iter().for_each(|edit| veth::settle(edit, target.node));
     outcome
 }
 

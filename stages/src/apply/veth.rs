@@ -41,6 +41,17 @@ pub(super) fn create(
     all_accepted(pod.sockets.route.netlink.transact(&link::claim(peer, alias))?)
 }
 
+/// Waits until the node's end carries packets.
+///
+/// That a link has a carrier is noticed by a worker of the kernel's, and until then it drops what is sent. A link that
+/// is asked for is looked at there and then (seen on Linux 6.18).
+pub(super) fn settle(edit: &Edit, node: &mut SideSocket) {
+    if let Edit::CreateVeth { pair, .. } = edit {
+        // Whatever the answer, the pair is made.
+        let _ = node.netlink.get(link::question_by_name(&pair.node));
+    }
+}
+
 /// Deletes a link whose ifalias is the recorded one, or that was made but not yet given it.
 pub(super) fn delete(
     edit: &Edit,

@@ -140,6 +140,7 @@ fn add(places: &Places, world: &World) -> Result<()> {
     for answer in node.transact(&requests)?.into_iter().take(own) {
         answer?;
     }
+    node.get(link::question_by_name(&world.node_veth))??;
     places.in_pod(|| announce(&attached, world))
 }
 
