@@ -131,7 +131,8 @@ fn a_record_that_is_broken_is_told_before_anything_is_changed() {
     fs::create_dir_all(root.at("/var/lib/coordinator")).unwrap();
     fs::write(root.at("/var/lib/coordinator/prepared.json"), "{").unwrap();
     let before = snapshot(folder.path());
-    let error = apply(&root, &wanted(&root, Liberal::Untouched).unwrap()).unwrap_err().to_string();
+    let prepared = wanted(&root, Liberal::Untouched).and_then(|steps| apply(&root, &steps));
+    let error = prepared.unwrap_err().to_string();
     assert!(error.contains("prepared.json cannot be understood"), "{error}");
     assert_eq!(snapshot(folder.path()), before);
 }
