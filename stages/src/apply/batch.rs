@@ -1,4 +1,4 @@
-//! Edits that route netlink takes: one datagram, one acknowledgement each.
+//! Edits that route netlink takes: one datagram, and an answer for each.
 
 use std::collections::BTreeSet;
 

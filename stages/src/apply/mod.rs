@@ -1,6 +1,6 @@
 //! The last phase: makes a list of edits so, in their order, and says exactly what became of them.
 //!
-//! Edits that one socket takes go out together and are acknowledged one by one; a new batch begins
+//! Edits that one socket takes go out together, and each refusal is matched to its edit; a new batch begins
 //! where the side or the means changes. The kernel does not stop at the first request it refuses, so
 //! whoever undoes must take everything of this call for possibly done. Nothing here decides: what is
 //! undone, and whether it is tried again, is the caller's business.

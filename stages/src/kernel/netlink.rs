@@ -29,7 +29,7 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 /// How often a dump that the kernel changed under is begun anew.
 const DUMP_ATTEMPTS: usize = 20;
-/// Requests in one datagram: their acknowledgements must fit the socket's receive buffer.
+/// Requests in one datagram: their answers must fit the socket's receive buffer.
 const BATCH: usize = 64;
 
 /// What the kernel said to a request.

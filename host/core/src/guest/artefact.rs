@@ -273,8 +273,7 @@ fn file(digest: Digest, extension: &str) -> String {
 /// The checksum of an artefact, read where the kernel keeps it: to copy it takes longer than to sum it up.
 #[allow(unsafe_code, reason = "the file must not change while it is mapped")]
 fn checksum(file: &File) -> std::io::Result<Checksum> {
-    // SAFETY: As for `map`: nobody else can write or shorten the file, and this program never writes into one that is
-    // there.
+    // SAFETY: As for `map`: nobody else can write or shorten the file, and this program never does.
     let content = unsafe { MmapOptions::new().populate().map(file) }?;
     Ok(Checksum::of(&content))
 }

@@ -92,8 +92,7 @@ impl PacketSocket {
     fn bind(&self, protocol: libc::c_int) -> Result<(), PacketError> {
         let protocol = u16::try_from(protocol).unwrap_or_default().to_be();
         let mut storage = SockAddrStorage::zeroed();
-        // SAFETY: `sockaddr_ll` is one of the address types that the storage is large enough and aligned for, and
-        // every bit pattern is one of its values.
+        // SAFETY: the storage is large enough and aligned for a `sockaddr_ll`, whose values are all bit patterns.
         let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
         address.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or_default();
         address.sll_protocol = protocol;
