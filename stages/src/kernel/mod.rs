@@ -17,6 +17,7 @@ pub mod processor_time;
 pub mod route;
 pub mod rule;
 pub mod sysctl;
+pub mod ticks;
 
 /// Runs a test in a network namespace of its own; needs root or `unshare -Urn`.
 #[cfg(test)]

@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     conflict_report::ConflictReport,
-    guest,
     record::{About, ContainerLock, NamespaceIdentity, Record, Share, State, Store},
     runner,
 };
@@ -41,8 +40,6 @@ pub fn add(call: &AddCall) -> Result<Added, AttachmentError> {
 /// # Errors
 /// As [`add`].
 pub fn add_with_fault(call: &AddCall, fault: Option<Fault>) -> Result<Added, AttachmentError> {
-    // While the kernel is asked, another thread maps what will be run.
-    guest::warm_up(call.guests());
     let mut node = NodeSockets::open()?;
     if call.namespace.identity() == node.namespace.identity() {
         return Err(NamespaceError::NotANamespace { path: call.namespace.path().to_owned() }.into());

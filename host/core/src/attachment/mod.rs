@@ -18,9 +18,9 @@ mod release;
 mod repair;
 mod sweep;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
-use coordinator_sdk::{Facts, Mac, Mode, Request, Settings, VethPair};
+use coordinator_sdk::{Mac, Mode, Request, Settings, VethPair};
 pub use coordinator_stages::{
     apply::{Failure, Fault},
     kernel::namespace::{Namespace, NamespaceError},
@@ -42,7 +42,7 @@ pub use ready::ready;
 pub use repair::{Repaired, repair};
 pub use sweep::{Sweep, sweep};
 
-use crate::{conflict_report, guest::Guest, pipeline::Pipeline, record::StoreError, runner::RunError};
+use crate::{conflict_report, pipeline::Pipeline, record::StoreError, runner::RunError};
 
 /// Where the plugin keeps its records.
 #[derive(Debug, Clone)]
@@ -81,12 +81,6 @@ impl AddCall {
     fn may_alter_mac(&self) -> bool {
         let by_guest = || self.pipeline.all_guests().any(|(_, guest)| guest.may("pod.link"));
         self.settings.pod_mac_prefix.is_some() || by_guest()
-    }
-
-    /// The guests that may run.
-    fn guests(&self) -> Vec<Arc<Guest>> {
-        let facts = Facts { request: self.request.clone(), ..Facts::default() };
-        self.pipeline.guests(&facts).cloned().collect()
     }
 }
 

@@ -234,7 +234,9 @@ impl Artefacts {
     fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, GuestError> {
         let Some(file) = self.directory.open_file(name)? else { return Ok(None) };
         let path = self.directory.path().join(name);
-        let mut bytes = Vec::new();
+        // With room for all of it, it is read in one piece.
+        let expected = file.metadata().map_or(0, |found| found.len().min(limit).saturating_add(1));
+        let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
         let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
         let length =
             read.map_err(|source| GuestError::from(DirectoryError::Io { verb: "read", path: path.clone(), source }))?;

@@ -1,95 +1,36 @@
-//! The guests' helper: a thread that maps artefacts while the kernel is being observed, then ticks while a guest runs.
+//! The guests' clock: it ticks while a guest runs, and costs no thread.
 //!
-//! A tick lets the guest's own thread look at the processor time that it has used, so a guest that merely waits for
-//! its turn on a busy node is not ended, and one that computes for too long is, within a tick. The thread starts with
-//! the first guest; a process that runs none has none. (A signal's handler could tick as well and start sooner, at the
-//! price of unsafe code and of interrupted system calls in every other thread; it could not map anything.)
+//! A tick lets the guest look at the processor time that its thread has used, so a guest that merely waits for its turn
+//! on a busy node is not ended, and one that computes for too long is, within a tick. The ticks are a signal's; its
+//! handler is set up with the first guest, and a process that runs none has none. (A thread would need no unsafe code,
+//! and takes 0.1 ms of an ADD: to begin it, and in all that a process with two threads does.)
 
-use std::{
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
-use super::{engine::Runtime, stage::Guest};
+use coordinator_stages::kernel::ticks::{SIGNAL, Ticks};
+
+use super::{engine::Runtime, failure::GuestError};
 
 /// How long a guest may go on after its time is over, at most.
 const TICK: Duration = Duration::from_millis(1);
-/// Bytes; only what is touched costs.
-const STACK: usize = 1 << 20;
 
-/// How many guests run, and where the thread waits while none does.
-#[derive(Debug, Default)]
-struct Running {
-    number: Mutex<usize>,
-    begun: Condvar,
+/// Begins to tick.
+///
+/// # Errors
+/// The kernel has no timer left for this process, or takes no handler.
+pub(super) fn begin(runtime: &'static Runtime) -> Result<Ticks, GuestError> {
+    static IS_HANDLED: OnceLock<Result<(), String>> = OnceLock::new();
+    let no_clock = |reason: String| GuestError::Engine { reason: format!("there is no clock for it: {reason}") };
+    let handled = IS_HANDLED.get_or_init(|| handle(runtime).map_err(|error| error.to_string()));
+    handled.clone().map_err(no_clock)?;
+    Ticks::every(TICK).map_err(|error| no_clock(error.to_string()))
 }
 
-static RUNNING: Running = Running { number: Mutex::new(0), begun: Condvar::new() };
-static IS_STARTED: AtomicBool = AtomicBool::new(false);
-
-/// While this lives, the clock ticks.
-#[derive(Debug)]
-#[must_use]
-pub(super) struct Ticking(());
-
-/// Begins to tick; absent when no thread can be had.
-pub(super) fn begin() -> Option<Ticking> {
-    *lock() += 1;
-    let ticking = Ticking(());
-    let is_there = start(Vec::new());
-    RUNNING.begun.notify_one();
-    is_there.then_some(ticking)
-}
-
-/// Maps these guests' artefacts while the caller does something else. What fails is seen when the guest is asked.
-pub fn warm_up(guests: Vec<Arc<Guest>>) {
-    if !guests.is_empty() {
-        start(guests);
-    }
-}
-
-impl Drop for Ticking {
-    fn drop(&mut self) {
-        *lock() -= 1;
-    }
-}
-
-fn lock() -> MutexGuard<'static, usize> {
-    RUNNING.number.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Starts the thread unless it is there; it ends with the process.
-fn start(guests: Vec<Arc<Guest>>) -> bool {
-    if IS_STARTED.swap(true, Ordering::AcqRel) {
-        return true;
-    }
-    let named = thread::Builder::new().name("guests".to_owned()).stack_size(STACK);
-    let spawned = named.spawn(move || {
-        for guest in &guests {
-            guest.map_now();
-        }
-        drop(guests);
-        tick();
-    });
-    IS_STARTED.store(spawned.is_ok(), Ordering::Release);
-    spawned.is_ok()
-}
-
-fn tick() {
-    // Whoever is to be ticked for has made the engine.
-    loop {
-        let mut running = lock();
-        while *running == 0 {
-            running = RUNNING.begun.wait(running).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(running);
-        thread::sleep(TICK);
-        if let Ok(runtime) = Runtime::get() {
-            runtime.engine.increment_epoch();
-        }
-    }
+/// Has each tick move the engine's epoch on.
+#[allow(unsafe_code, reason = "a signal's handler may do next to nothing")]
+fn handle(runtime: &'static Runtime) -> std::io::Result<()> {
+    let engine = &runtime.engine;
+    // SAFETY: The handler may do only what is async-signal-safe, and must not panic. `Engine::increment_epoch` is
+    // documented to be so: it makes no system call and adds to one atomic number. The engine lives as long as the process.
+    unsafe { signal_hook_registry::register(SIGNAL, || engine.increment_epoch()) }.map(drop)
 }

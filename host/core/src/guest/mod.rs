@@ -23,7 +23,6 @@ mod measure;
 mod stage;
 
 pub use artefact::{Artefacts, Checksum, DIRECTORY, Digest, DigestError, Manifest};
-pub use clock::warm_up;
 #[cfg(feature = "compiler")]
 pub use compile::{Compiled, compile, encode, is_component};
 pub use engine::{BUILD, Runtime, end_with_the_process};

@@ -3,6 +3,7 @@
 use std::{path::Path, path::PathBuf, sync::OnceLock};
 
 use coordinator_sdk::{Decision, Facts, Refusal};
+use coordinator_stages::kernel::ticks::Ticks;
 use wasmtime::{
     Store, Trap, UpdateDeadline,
     component::{Component, HasSelf, Linker},
@@ -11,8 +12,7 @@ use wasmtime::{
 use super::{
     artefact::{self, Artefacts, Digest},
     bindings::{Stage, StagePre, coordinator::stage::about},
-    clock::{self, Ticking},
-    convert,
+    clock, convert,
     engine::{self, Runtime, STACK},
     failure::GuestError,
     limits::{Limits, Met, State},
@@ -153,7 +153,7 @@ impl Guest {
         let mut call = Call::begin(self.loaded()?, &self.name, self.limits)?;
         call.check_options(&self.options)?;
         let mut decision = call.decide(facts, &self.options)?;
-        engine::give_back(call);
+        call.end();
         let number = decision.proposals.len();
         if number > self.limits.changes {
             return Err(GuestError::Changes { number, limit: self.limits.changes }.into());
@@ -165,11 +165,6 @@ impl Guest {
         }
         check::clean(&mut decision);
         Ok(decision)
-    }
-
-    /// Maps the artefact ahead of its first use.
-    pub(super) fn map_now(&self) {
-        let _ = self.loaded();
     }
 
     /// The artefact, mapped at its first use.
@@ -214,7 +209,7 @@ pub(super) struct Call {
     store: Store<State>,
     instance: Stage,
     limits: Limits,
-    _ticking: Ticking,
+    ticks: Ticks,
 }
 
 impl Call {
@@ -229,12 +224,18 @@ impl Call {
             store.data_mut().tick()?;
             Ok(UpdateDeadline::Continue(1))
         });
-        let no_clock = || GuestError::Engine { reason: "no thread can be started for the clock".to_owned() };
-        let ticking = clock::begin().ok_or_else(no_clock)?;
+        let ticks = clock::begin(runtime)?;
         match linked.instantiate(&mut store) {
-            Ok(instance) => Ok(Self { store, instance, limits, _ticking: ticking }),
+            Ok(instance) => Ok(Self { store, instance, limits, ticks }),
             Err(error) => Err(failure(&error, store.data(), limits)),
         }
+    }
+
+    /// Ends it: the clock stops now, whatever happens to the rest.
+    fn end(self) {
+        let Self { store, instance, ticks, .. } = self;
+        drop(ticks);
+        engine::give_back((store, instance));
     }
 
     /// What it says of itself.

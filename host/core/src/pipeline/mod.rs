@@ -24,10 +24,9 @@ use std::{
     fmt, fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use coordinator_sdk::{DynStage, Facts};
+use coordinator_sdk::DynStage;
 use coordinator_stages::decide;
 use serde_json::{Map, Value};
 
@@ -96,7 +95,7 @@ pub enum Phase {
     /// Decides on facts.
     Decide(Box<dyn DynStage>),
     /// Decides on facts too, in a sandbox.
-    Guest(Arc<Guest>),
+    Guest(Box<Guest>),
     /// Asks the wire what the steps before it proposed to ask.
     Probe,
     /// Does what the probes ask for where the wire's answer is a bad one: refuse, warn, or nothing.
@@ -179,14 +178,6 @@ impl Pipeline {
         Self::read(SourceFile { path: shown, text: text.into() }, Library::Node)
     }
 
-    /// The guests that may run for such facts, before the mode is decided.
-    pub fn guests(&self, facts: &Facts) -> impl Iterator<Item = &Arc<Guest>> {
-        self.steps.iter().filter_map(|step| match &step.phase {
-            Phase::Guest(guest) => step.when.in_any_mode().objection(facts).is_none().then_some(guest),
-            _ => None,
-        })
-    }
-
     /// Every guest, with its stage's name.
     pub fn all_guests(&self) -> impl Iterator<Item = (&str, &Guest)> {
         self.steps.iter().filter_map(|step| match &step.phase {
@@ -246,12 +237,12 @@ impl TryFrom<Draft> for Pipeline {
 }
 
 /// Binds a guest: the one place where its digest becomes something that runs. Nothing is opened yet.
-fn bind_guest(spec: GuestSpec, draft: &Draft, entry: &StageEntry) -> Arc<Guest> {
+fn bind_guest(spec: GuestSpec, draft: &Draft, entry: &StageEntry) -> Box<Guest> {
     let options = if spec.with.is_null() { Value::Object(Map::new()) } else { spec.with };
     let guest = Guest::new(spec.stage, spec.sha256).limits(spec.limits.in_force()).grants(spec.grants);
     let guest = guest.options(options.to_string());
     let beside = draft.sources.files().get(entry.place.file).and_then(|file| Path::new(&file.path).parent());
-    Arc::new(match (draft.library, beside) {
+    Box::new(match (draft.library, beside) {
         // Who named the pipeline vouches for the component too, and may have a compiler.
         (Library::Caller, Some(folder)) => guest.component(folder.join(spec.path)),
         _ => guest,

@@ -58,12 +58,6 @@ impl When {
         *self == Self::default()
     }
 
-    /// The same conditions, but for the mode.
-    #[must_use]
-    pub fn in_any_mode(&self) -> Self {
-        Self { modes: Vec::new(), ..self.clone() }
-    }
-
     /// Why the stage does not run for this attachment; absent when it does.
     pub fn objection(&self, facts: &Facts) -> Option<String> {
         if !self.modes.is_empty() && !self.modes.contains(&facts.mode()) {
