@@ -45,6 +45,7 @@ pub use host::Host;
 pub use monitor::Monitor;
 pub use node::{Families, Lab, run, tell};
 pub use overlay::Overlay;
+pub use planned::EVERY_ADD;
 pub use pod::{Call, Network, PluginError, Pod};
 pub use snapshot::{Snapshot, difference};
 pub use traffic::{Check, Outcome, table};

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// With this in the environment, every ADD of every story is planned first and compared.
-const EVERY_ADD: &str = "COORDINATOR_PLAN_EVERY_ADD";
+pub const EVERY_ADD: &str = "COORDINATOR_PLAN_EVERY_ADD";
 
 /// How often an ADD of this story began anew.
 pub(crate) fn began_anew() -> usize {
