@@ -1,10 +1,11 @@
 //! Problems of files as people, scripts and code scanners read them.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use clap::Args;
 use coordinator_core::pipeline::{Problem, Severity};
 use serde_json::{Value, json};
 
-use crate::exit::Exit;
+use crate::{exit::Exit, failure::Failure, terminal::Terminal};
 
 /// How problems are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -16,6 +17,59 @@ pub(crate) enum Format {
     Json,
     /// A SARIF 2.1.0 log, for code scanners
     Sarif,
+}
+
+/// What every command says that finds problems in files.
+#[derive(Debug, Args)]
+pub(crate) struct Manner {
+    /// How problems are shown
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    format: Format,
+    /// As `--format json`
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// Take warnings for errors
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+/// What problems break, for code scanners.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// Its name.
+    pub(crate) id: &'static str,
+    /// What it says.
+    pub(crate) description: &'static str,
+}
+
+impl Manner {
+    /// Whether people read the answer.
+    pub(crate) fn is_for_people(&self) -> bool {
+        !self.json && self.format == Format::Human
+    }
+
+    /// Shows problems; `text` is the content of the file at a path.
+    ///
+    /// # Errors
+    /// As [`Terminal::answer`].
+    pub(crate) fn show<'t>(
+        &self,
+        problems: &[Problem],
+        text: impl Fn(&str) -> &'t str,
+        rule: &Rule,
+        terminal: &Terminal,
+    ) -> Result<Exit, Failure> {
+        match if self.json { Format::Json } else { self.format } {
+            Format::Human => {
+                for problem in problems {
+                    terminal.answer(&human(problem, text(&problem.path)))?;
+                }
+            }
+            Format::Json => terminal.answer_json(&problems.iter().map(json).collect::<Vec<_>>().into())?,
+            Format::Sarif => terminal.answer_json(&sarif(problems, rule))?,
+        }
+        Ok(exit(problems, self.deny_warnings))
+    }
 }
 
 /// A problem with the lines of its file's text that it is about.
@@ -66,10 +120,10 @@ pub(crate) fn summary(problems: &[Problem]) -> String {
 }
 
 /// All problems as a SARIF log; what they break is one rule.
-pub(crate) fn sarif(problems: &[Problem], rule: &str, description: &str) -> Value {
+fn sarif(problems: &[Problem], rule: &Rule) -> Value {
     let result = |problem: &Problem| {
         json!({
-            "ruleId": rule,
+            "ruleId": rule.id,
             "level": severity(problem),
             "message": {"text": problem.message},
             "locations": [{"physicalLocation": {
@@ -85,7 +139,7 @@ pub(crate) fn sarif(problems: &[Problem], rule: &str, description: &str) -> Valu
             "tool": {"driver": {
                 "name": "coordinatorctl",
                 "version": env!("CARGO_PKG_VERSION"),
-                "rules": [{"id": rule, "shortDescription": {"text": description}}],
+                "rules": [{"id": rule.id, "shortDescription": {"text": rule.description}}],
             }},
             "columnKind": "unicodeCodePoints",
             "results": problems.iter().map(result).collect::<Vec<_>>(),
