@@ -137,13 +137,8 @@ fn sriov() -> Schema {
         ],
     )
     .rule(Rule::new("has(self.resourceName)", "sriov.resourceName is empty"))
-    .rule(Rule {
-        expression: Some(
-            "'sriov.minTxRateMbps = ' + string(self.minTxRateMbps) + ' is above sriov.maxTxRateMbps = ' + string(self.maxTxRateMbps)"
-                .to_owned(),
-        ),
-        ..Rule::new(rates, "sriov.minTxRateMbps is above sriov.maxTxRateMbps")
-    })
+    // Without the numbers: an API server refuses a message with `string(…)` of one, whose length it takes for endless.
+    .rule(Rule::new(rates, "minTxRateMbps is above maxTxRateMbps"))
 }
 
 fn ib_sriov() -> Schema {
