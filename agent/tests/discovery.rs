@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 const POOL: Kind = Kind::CALICO_POOLS[0];
 const BLOCK: Kind = Kind::CALICO_BLOCKS[0];
 const CILIUM_POOL: Kind = Kind::CILIUM_POOLS[0];
-const SERVICES: Kind = Kind::SERVICE_CIDRS[0];
 
 fn condition(status: &coordinator_objects::coordinator::Status, kind: &str) -> (String, String) {
     let found = status.conditions.iter().find(|it| it.kind == kind).unwrap_or_else(|| panic!("no {kind}: {status:?}"));
@@ -159,25 +158,24 @@ async fn objects_of_other_versions_are_found() {
     world.synced(&["10.20.0.0/16"], &["10.96.0.0/12"]).await;
 }
 
-/// ServiceCIDR in each version that a server may have, added, changed and removed.
+/// ServiceCIDR in each version that the agent knows, added, changed and removed. A version that the server has is asked for
+/// as it is; another one is the server's own under that name.
 #[tokio::test]
 async fn service_cidrs_are_followed_in_every_version() {
-    for version in ["v1", "v1beta1", "v1alpha1"] {
+    for (at, asked) in Kind::SERVICE_CIDRS.into_iter().enumerate() {
         let world = World::start().await;
-        let asked: &'static str = match version {
-            "v1beta1" => "/networking.k8s.io/v1beta1/",
-            "v1alpha1" => "/networking.k8s.io/v1alpha1/",
-            _ => "/networking.k8s.io/v1/",
-        };
-        if version != "v1" {
+        let has = world.service_cidrs().await;
+        let kind = *has.first().expect("a server without ServiceCIDR cannot be asked for it: Kubernetes has it since 1.31");
+        let is_own = has.iter().any(|kind| kind.version == asked.version);
+        let path = |kind: Kind| -> &'static str { format!("/networking.k8s.io/{}/", kind.version).leak() };
+        {
             let mut faults = world.proxy.faults();
-            faults.hide.push("/networking.k8s.io/v1/");
-            if version == "v1alpha1" {
-                faults.hide.push("/networking.k8s.io/v1beta1/");
+            faults.hide.extend(Kind::SERVICE_CIDRS.into_iter().take(at).map(path));
+            if !is_own {
+                faults.rename.push((path(asked), path(kind)));
             }
-            faults.rename.push((asked, "/networking.k8s.io/v1/"));
         }
-        let api = coordinator_agent::api::objects(&world.client, SERVICES, None);
+        let api = coordinator_agent::api::objects(&world.client, kind, None);
         let own: Vec<String> = api
             .list(&Default::default())
             .await
@@ -198,18 +196,19 @@ async fn service_cidrs_are_followed_in_every_version() {
             world.synced(&[], &all.iter().map(String::as_str).collect::<Vec<_>>()).await
         };
         world.coordinator(json!({"podCIDRType": "none"})).await;
-        world.create(SERVICES, None, "first", json!({"spec": {"cidrs": ["10.133.0.0/24", "fd00:10:133::/120"]}})).await;
+        world.create(kind, None, "first", json!({"spec": {"cidrs": ["10.133.0.0/24", "fd00:10:133::/120"]}})).await;
         let _leader = world.lead();
         let status = expect(&["10.133.0.0/24", "fd00:10:133::/120"]).await;
-        assert!(condition(&status, "ServiceCIDRKnown").1.contains("first"), "{version}: {status:?}");
-        world.create(SERVICES, None, "second", json!({"spec": {"cidrs": ["10.134.0.0/24"]}})).await;
+        assert!(condition(&status, "ServiceCIDRKnown").1.contains("first"), "{asked:?}: {status:?}");
+        world.create(kind, None, "second", json!({"spec": {"cidrs": ["10.134.0.0/24"]}})).await;
         expect(&["10.133.0.0/24", "fd00:10:133::/120", "10.134.0.0/24"]).await;
-        world.remove(SERVICES, None, "first").await;
+        world.remove(kind, None, "first").await;
         expect(&["10.134.0.0/24"]).await;
-        world.remove(SERVICES, None, "second").await;
-        let watched =
-            world.proxy.take_seen().into_iter().any(|(_, path)| path.contains(asked) && path.contains("watch=true"));
-        assert!(watched, "{version} was not watched");
+        world.remove(kind, None, "second").await;
+        let seen = world.proxy.take_seen();
+        let watched = seen.iter().any(|(_, asked_for)| asked_for.contains(path(asked)) && asked_for.contains("watch=true"));
+        assert!(watched, "{asked:?} was not watched");
+        println!("{} {}", asked.version, if is_own { "as the server has it" } else { "by another name" });
     }
 }
 
@@ -341,22 +340,15 @@ async fn a_source_that_may_not_be_read_is_told() {
     );
 }
 
+/// A cluster that has Spiderpool's own definitions has no rules of ours.
 #[tokio::test]
 async fn wrong_values_that_no_rule_caught_are_told_in_the_status() {
-    let world = without_service_cidrs().await;
+    let world = World::without_rules().await;
+    world.proxy.faults().hide.push("/servicecidrs");
     world.kubeadm("10.1.0.0/16", "10.96.0.0/12").await;
     world.coordinator(json!({"podCIDRType": "cluster"})).await;
     let _leader = world.lead();
     world.synced(&["10.1.0.0/16"], &["10.96.0.0/12"]).await;
-    if std::env::var_os("KUBECONFIG").is_some() {
-        // A real server has the rules: the object is refused before anybody sees it.
-        let body = json!({"apiVersion": Kind::COORDINATOR.api_version(), "kind": Kind::COORDINATOR.kind, "metadata": {"name": "default"}, "spec": {"hostRuleTable": 254}});
-        let parameters = kube::api::PatchParams::apply("coordinator-test").force();
-        let api = coordinator_agent::api::objects(&world.client, Kind::COORDINATOR, None);
-        let refused = api.patch("default", &parameters, &kube::api::Patch::Apply(&body)).await.unwrap_err().to_string();
-        assert!(refused.contains("253, 254 and 255 are the kernel's default, main and local tables"), "{refused}");
-        return;
-    }
     world.coordinator(json!({"podCIDRType": "cluster", "hostRuleTable": 254})).await;
     let status = world.status_where("the value is told", |status| status.phase == "NotReady").await;
     assert!(status.reason.starts_with("SpecValid: hostRuleTable = 254: 253, 254 and 255"), "{status:?}");

@@ -156,7 +156,7 @@ async fn an_hour_without_the_api_is_outlived() {
     one_door.leave();
     two_door.leave();
     tokio::time::pause();
-    lab::pass(3600, || false).await;
+    lab::pass(&[&one_door, &two_door], 3600, || false).await;
     let leading = [&one, &two].map(|it| it.leadership.borrow().remaining().is_some());
     tokio::time::resume();
     assert_eq!(leading, [false, false], "somebody leads whom nobody hears");

@@ -1,7 +1,8 @@
 //! The world of the agent's tests: an API server, a proxy in front of it, and hands that change its objects.
 //!
-//! With `KUBECONFIG` set, the server is that one; nothing here or in the tests knows which it is. A real server holds
-//! one SpiderCoordinator for all, so the tests take turns then.
+//! With `KUBECONFIG` set, the server is that one, and every test runs as it is: faults of the network are made by the
+//! proxy in either case. A real server outlives a test and holds one SpiderCoordinator for all, so the tests take turns
+//! there, clean what is left, and refuse a cluster whose definitions are not theirs.
 
 #![allow(dead_code)]
 
@@ -43,6 +44,12 @@ pub(crate) use proxy::Proxy;
 static TURN: std::sync::LazyLock<Arc<Mutex<()>>> = std::sync::LazyLock::new(Arc::default);
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
+const NAMESPACE: Kind = Kind { group: "", version: "v1", kind: "Namespace", plural: "namespaces" };
+/// How the tests' namespaces begin.
+const PREFIX: &str = "coordinator-test-";
+/// Who writes what the tests write.
+const MANAGER: &str = "coordinator-test";
+
 /// How long something may take that happens within moments: generous, since machines are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -76,6 +83,15 @@ impl Drop for Running {
 impl World {
     /// Starts it, with the kinds that the agent may meet.
     pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// One whose definitions know the fields and nothing of their values.
+    pub(crate) async fn without_rules() -> Self {
+        Self::with(remove_rules).await
+    }
+
+    async fn with(change: fn(&mut Value)) -> Self {
         loopback_up();
         let is_real = std::env::var_os("KUBECONFIG").is_some();
         // The stand-in is each test's own.
@@ -89,22 +105,19 @@ impl World {
         let client = Client::try_from(upstream.clone()).unwrap();
         let proxy = Proxy::start(upstream);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
-        let namespace = format!("coordinator-test-{}-{number}", std::process::id());
+        let namespace = format!("{PREFIX}{}-{number}", std::process::id());
         let world = Self { proxy, client, namespace, server, _turn: turn };
-        world
-            .put(
-                named(Kind { group: "", version: "v1", kind: "Namespace", plural: "namespaces" }),
-                None,
-                &world.namespace.clone(),
-                json!({}),
-            )
-            .await;
+        if is_real {
+            world.clean().await;
+        }
+        world.put(NAMESPACE, None, &world.namespace, json!({})).await;
         // What the chart asks Helm: addresses are known to rules since 1.31, and rules to servers since 1.25.
         let minor = if is_real { world.minor_version().await } else { u32::MAX };
         for mut definition in crd::definitions(minor >= 31) {
             if minor < 25 {
                 remove_rules(&mut definition);
             }
+            change(&mut definition);
             world.define(definition).await;
         }
         let foreign = [
@@ -161,9 +174,37 @@ impl World {
         Running { meter, leadership, task }
     }
 
+    /// Removes what earlier tests left on a server that outlives them: Pods are seen by the next test's nodes. No cluster
+    /// controller need run here that would empty a namespace.
+    async fn clean(&self) {
+        let at_once = DeleteParams::default().grace_period(0);
+        let all = objects(&self.client, NAMESPACE, None).list(&kube::api::ListParams::default()).await.unwrap();
+        for namespace in all.items {
+            let name = namespace.metadata.name.unwrap();
+            if name.starts_with(PREFIX) && namespace.metadata.deletion_timestamp.is_none() {
+                let pods = objects(&self.client, Kind::POD, Some(&name));
+                pods.delete_collection(&at_once, &kube::api::ListParams::default()).await.unwrap();
+                objects(&self.client, NAMESPACE, None).delete(&name, &at_once).await.unwrap();
+            }
+        }
+    }
+
     async fn minor_version(&self) -> u32 {
         let version = self.client.apiserver_version().await.unwrap();
         version.minor.trim_end_matches('+').parse().unwrap()
+    }
+
+    /// The versions of ServiceCIDR that the server has.
+    pub(crate) async fn service_cidrs(&self) -> Vec<Kind> {
+        let mut found = Vec::new();
+        for kind in Kind::SERVICE_CIDRS {
+            match objects(&self.client, kind, None).list(&kube::api::ListParams::default()).await {
+                Ok(_) => found.push(kind),
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => panic!("{kind:?}: {error}"),
+            }
+        }
+        found
     }
 
     async fn define(&self, definition: Value) {
@@ -175,7 +216,13 @@ impl World {
         };
         let name = definition["metadata"]["name"].as_str().unwrap().to_owned();
         let api = objects(&self.client, kind, None);
-        let patch = PatchParams::apply("coordinator-test").force();
+        // The tests replace definitions and remove every object of them: never those of a cluster that somebody uses.
+        if let Some(there) = api.get_opt(&name).await.unwrap().filter(|_| self.server.is_none()) {
+            let managers = there.metadata.managed_fields.unwrap_or_default();
+            let is_ours = managers.iter().any(|entry| entry.manager.as_deref() == Some(MANAGER));
+            assert!(is_ours, "{name} is not of these tests: KUBECONFIG must name a cluster that is for them alone");
+        }
+        let patch = PatchParams::apply(MANAGER).force();
         api.patch(&name, &patch, &Patch::Apply(&definition)).await.unwrap();
         let established = async || {
             let found = api.get(&name).await.unwrap();
@@ -191,7 +238,7 @@ impl World {
         data["apiVersion"] = json!(kind.api_version());
         data["kind"] = json!(kind.kind);
         data["metadata"]["name"] = json!(name);
-        let patch = PatchParams::apply("coordinator-test").force();
+        let patch = PatchParams::apply(MANAGER).force();
         objects(&self.client, kind, namespace)
             .patch(name, &patch, &Patch::Apply(&data))
             .await
@@ -207,9 +254,10 @@ impl World {
         objects(&self.client, kind, namespace).create(&PostParams::default(), &object).await.unwrap();
     }
 
-    /// Removes an object.
+    /// Removes an object, and a Pod at once, as its kubelet does in the end: here is none.
     pub(crate) async fn remove(&self, kind: Kind, namespace: Option<&str>, name: &str) {
-        objects(&self.client, kind, namespace).delete(name, &DeleteParams::default()).await.unwrap();
+        let at_once = DeleteParams::default().grace_period(0);
+        objects(&self.client, kind, namespace).delete(name, &at_once).await.unwrap();
     }
 
     /// An object as it is now.
@@ -304,10 +352,6 @@ fn remove_rules(schema: &mut Value) {
     }
 }
 
-fn named(kind: Kind) -> Kind {
-    kind
-}
-
 /// A definition without a schema.
 fn open_definition(kind: Kind, scope: &str) -> Value {
     json!({
@@ -326,15 +370,22 @@ pub(crate) fn loopback_up() {
         std::process::Command::new("ip").args(["link", "set", "lo", "up"]).stderr(std::process::Stdio::null()).status();
 }
 
-/// Lets so many seconds pass by the agent's clock, or until it is `done`. Between two of them real sockets have real time:
-/// while another thread works, the clock stands still.
-pub(crate) async fn pass(seconds: u32, mut done: impl FnMut() -> bool) {
+/// Lets so many seconds pass by the agent's clock, or until it is `done`. Between two of them real sockets have real time,
+/// and the server all that it needs for its answers: while another thread works, the clock stands still.
+pub(crate) async fn pass(proxies: &[&Proxy], seconds: u32, mut done: impl FnMut() -> bool) {
+    let breathe = async || {
+        let pause = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1)));
+        pause.await.unwrap();
+    };
     for _ in 0..seconds {
         if done() {
             return;
         }
         tokio::time::advance(Duration::from_secs(1)).await;
-        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))).await.unwrap();
+        breathe().await;
+        while proxies.iter().any(|proxy| proxy.is_asked()) {
+            breathe().await;
+        }
     }
 }
 

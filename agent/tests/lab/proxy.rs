@@ -55,6 +55,8 @@ struct Shared {
     release: Notify,
     /// Connections that were cut before an answer.
     turned_away: AtomicUsize,
+    /// Requests that wait for their answer: a watch for its head, every other one for all of it.
+    waiting: AtomicUsize,
     /// The server's clock where a test has one of its own, seconds.
     clock: AtomicUsize,
     /// It has moved.
@@ -80,6 +82,7 @@ impl Proxy {
             gone: Notify::new(),
             release: Notify::new(),
             turned_away: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             clock: AtomicUsize::new(0),
             tick: Notify::new(),
         });
@@ -143,6 +146,11 @@ impl Proxy {
         self.shared.turned_away.load(Ordering::Relaxed)
     }
 
+    /// True while a request waits for its answer, other than those that are held.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.shared.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// A second passes: watches that have lasted as long as they were asked to are closed, as the server would.
     pub(crate) fn tick(&self) {
         self.shared.clock.fetch_add(1, Ordering::Relaxed);
@@ -184,6 +192,22 @@ async fn serve(listener: tokio::net::TcpListener, client: Client, shared: Arc<Sh
                 }
             }
         });
+    }
+}
+
+/// A request that waits for its answer.
+struct Waiting(Arc<Shared>);
+
+impl Waiting {
+    fn of(shared: &Arc<Shared>) -> Self {
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -231,6 +255,7 @@ async fn pass(request: Request<Incoming>, client: Client, shared: Arc<Shared>) -
     let is_held =
         shared.faults.lock().unwrap().hold.is_some_and(|method| method == onward.method_ref().unwrap().as_str());
     let onward = onward.body(Body::from(body)).unwrap();
+    let waiting = (!is_held).then(|| Waiting::of(&shared));
     let held = Arc::clone(&shared);
     let sent = tokio::spawn(async move {
         if is_held {
@@ -243,7 +268,8 @@ async fn pass(request: Request<Incoming>, client: Client, shared: Arc<Shared>) -
     let is_watch = asked.contains("watch=true");
     let until = length.filter(|_| is_watch).map(|length: usize| shared.clock.load(Ordering::Relaxed) + length);
     let (head, body) = answer.into_parts();
-    let body = BodyExt::boxed(StreamBody::new(cuttable(body, is_watch, until, shared)));
+    let waiting = waiting.filter(|_| !is_watch);
+    let body = BodyExt::boxed(StreamBody::new(cuttable(body, is_watch, until, shared, waiting)));
     let mut answer = Response::builder().status(head.status);
     if let Some(value) = head.headers.get("content-type") {
         answer = answer.header("content-type", value);
@@ -257,9 +283,11 @@ fn cuttable(
     is_watch: bool,
     until: Option<usize>,
     shared: Arc<Shared>,
+    waiting: Option<Waiting>,
 ) -> impl futures::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send + Sync {
     let (sender, receiver) = futures::channel::mpsc::unbounded();
     tokio::spawn(async move {
+        let _waiting = waiting;
         let mut frames = body.into_data_stream();
         loop {
             let (cut, gone, tick) = (shared.cut.notified(), shared.gone.notified(), shared.tick.notified());
