@@ -3,12 +3,13 @@
 //! It holds objects in memory and does with them what the API's documentation says a server does: versions and
 //! conflicts, a history that watches go on from and that is forgotten (410), bookmarks, pages, the status
 //! subresource, generations, server-side apply with its field ownership, CustomResourceDefinitions that make new
-//! kinds. It checks no schema, and knows no user. Faults are not its business: tests put a proxy in front of it, and
+//! kinds, with their schemas' types and rules. It prunes nothing, and knows no user. Faults are not its business: tests put a proxy in front of it, and
 //! can do the same in front of a real server.
 
 mod apply;
 mod path;
 mod query;
+mod rules;
 mod serve;
 mod store;
 
@@ -16,6 +17,7 @@ use std::{net::SocketAddr, sync::Arc, thread};
 
 use tokio::sync::oneshot;
 
+pub use rules::{Refused, Rules};
 pub use store::Store;
 
 /// A server on a port of the loopback interface; it ends with this value.

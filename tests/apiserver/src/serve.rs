@@ -61,6 +61,7 @@ async fn handle(request: Request<Incoming>, store: Arc<Store>) -> Result<Answer,
     let (parts, body) = request.into_parts();
     let accept = parts.headers.get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let part = if accept.contains("as=PartialObjectMetadata") { Part::Metadata } else { Part::Whole };
+    let is_dry = query.text("dryRun") == "All";
     let bytes = body.collect().await.map_err(|error| bad(error.to_string()))?.to_bytes();
     let body = || serde_json::from_slice::<Value>(&bytes).map_err(|error| bad(error.to_string()));
     match parts.method {
@@ -72,11 +73,11 @@ async fn handle(request: Request<Incoming>, store: Arc<Store>) -> Result<Answer,
             let missing = || Refusal(404, "NotFound", format!("{} \"{}\" not found", path.plural, path.name));
             Ok(whole(200, &part.of(&found.ok_or_else(missing)?)))
         }
-        Method::POST => Ok(whole(201, &store.write(&path, Write::Create(body()?))?)),
-        Method::PUT => Ok(whole(200, &store.write(&path, Write::Replace(body()?))?)),
+        Method::POST => Ok(whole(201, &store.write(&path, Write::Create(body()?), is_dry)?)),
+        Method::PUT => Ok(whole(200, &store.write(&path, Write::Replace(body()?), is_dry)?)),
         Method::DELETE => {
             let options = if bytes.is_empty() { Value::Null } else { body()? };
-            store.write(&path, Write::Delete { options })?;
+            store.write(&path, Write::Delete { options }, false)?;
             Ok(whole(
                 200,
                 &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 200, "message": "", "reason": ""}),
@@ -95,7 +96,7 @@ async fn handle(request: Request<Incoming>, store: Arc<Store>) -> Result<Answer,
             } else {
                 return Err(Refusal(415, "UnsupportedMediaType", format!("{content} is not served")));
             };
-            Ok(whole(200, &store.write(&path, write)?))
+            Ok(whole(200, &store.write(&path, write, is_dry)?))
         }
         _ => Err(Refusal(405, "MethodNotAllowed", "the server does not allow this method".to_owned())),
     }

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::{apply, path::Path};
+use crate::{apply, path::Path, rules::{Refused, Rules}};
 
 /// How many events are remembered; a watch that stands before them is told 410.
 const REMEMBERED: usize = 512;
@@ -18,6 +18,8 @@ const REMEMBERED: usize = 512;
 pub(crate) struct Kind {
     pub(crate) kind: String,
     pub(crate) has_status: bool,
+    /// As its definition has it.
+    schema: Value,
 }
 
 /// One change.
@@ -46,10 +48,10 @@ pub(crate) struct Inner {
 }
 
 /// All objects.
-#[derive(Debug)]
 pub struct Store {
     inner: Mutex<Inner>,
     pub(crate) changed: Notify,
+    rules: Rules,
 }
 
 /// A refusal: status code, reason, message.
@@ -67,7 +69,7 @@ pub(crate) enum Write {
 
 impl Store {
     pub(crate) fn new() -> Self {
-        let store = Self { inner: Mutex::default(), changed: Notify::new() };
+        let store = Self { inner: Mutex::default(), changed: Notify::new(), rules: Rules::default() };
         for (group, version, plural, kind) in [
             ("", "v1", "namespaces", "Namespace"),
             ("", "v1", "nodes", "Node"),
@@ -78,14 +80,15 @@ impl Store {
             ("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR"),
             ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition"),
         ] {
-            store.serve_kind(group, version, plural, kind, false);
+            let kind = Kind { kind: kind.to_owned(), has_status: false, schema: Value::Null };
+            store.serve_kind(group, version, plural, kind);
         }
         store
     }
 
-    fn serve_kind(&self, group: &str, version: &str, plural: &str, kind: &str, has_status: bool) {
+    fn serve_kind(&self, group: &str, version: &str, plural: &str, kind: Kind) {
         let key = (group.to_owned(), version.to_owned(), plural.to_owned());
-        self.lock().kinds.insert(key, Kind { kind: kind.to_owned(), has_status });
+        self.lock().kinds.insert(key, kind);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -105,15 +108,40 @@ impl Store {
         known.ok_or_else(|| Refusal(404, "NotFound", "the server could not find the requested resource".to_owned()))
     }
 
-    /// Writes one object; returns it as it is then.
-    pub(crate) fn write(&self, path: &Path, write: Write) -> Result<Value, Refusal> {
+    /// Writes one object; returns it as it is then, or as it would be.
+    pub(crate) fn write(&self, path: &Path, write: Write, is_dry: bool) -> Result<Value, Refusal> {
         let kind = self.kind(path)?;
-        let written = self.lock().write(path, &kind, write)?;
+        let checked = |object: &Value| self.check(path, &kind, object);
+        let written = self.lock().write(path, &kind, write, &checked, is_dry)?;
+        if is_dry {
+            return Ok(written);
+        }
         if path.plural == "customresourcedefinitions" {
             self.serve_definition(&written);
         }
         self.changed.notify_waiters();
         Ok(written)
+    }
+
+    /// Refuses what the kind's schema does not take.
+    fn check(&self, path: &Path, kind: &Kind, object: &Value) -> Result<(), Refusal> {
+        let told: Vec<String> = kind.schema["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| !object[name.as_str()].is_null())
+            .flat_map(|(name, schema)| self.rules.refusals(schema, &object[name.as_str()], name))
+            .map(|(path, refused)| match refused {
+                Refused::Schema(text) => format!("{path} in body {text}"),
+                Refused::Rule(text) => format!("{path}: Invalid value: {text}"),
+            })
+            .collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let message = format!("{}.{} \"{name}\" is invalid: [{}]", kind.kind, path.group, told.join(", "));
+        Err(Refusal(422, "Invalid", message))
     }
 
     /// A definition makes its kind's versions known, and says that it did.
@@ -122,13 +150,9 @@ impl Store {
         for version in definition["spec"]["versions"].as_array().into_iter().flatten() {
             let name = version["name"].as_str().unwrap_or_default();
             let has_status = !version["subresources"]["status"].is_null();
-            self.serve_kind(
-                text("/spec/group"),
-                name,
-                text("/spec/names/plural"),
-                text("/spec/names/kind"),
-                has_status,
-            );
+            let schema = version["schema"]["openAPIV3Schema"].clone();
+            let kind = Kind { kind: text("/spec/names/kind").to_owned(), has_status, schema };
+            self.serve_kind(text("/spec/group"), name, text("/spec/names/plural"), kind);
         }
         let key = (
             ("apiextensions.k8s.io".to_owned(), "customresourcedefinitions".to_owned()),
@@ -146,7 +170,14 @@ impl Inner {
         ((path.group.clone(), path.plural.clone()), path.namespace.clone(), name.to_owned())
     }
 
-    fn write(&mut self, path: &Path, kind: &Kind, write: Write) -> Result<Value, Refusal> {
+    fn write(
+        &mut self,
+        path: &Path,
+        kind: &Kind,
+        write: Write,
+        checked: &dyn Fn(&Value) -> Result<(), Refusal>,
+        is_dry: bool,
+    ) -> Result<Value, Refusal> {
         let given = match &write {
             Write::Create(object) => object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
             _ => path.name.clone(),
@@ -256,7 +287,8 @@ impl Inner {
         object["metadata"]["resourceVersion"] = metadata("resourceVersion").unwrap_or_default();
         let generation = metadata("generation").and_then(|it| it.as_u64()).unwrap_or(1);
         object["metadata"]["generation"] = json!(generation);
-        if known.as_ref() == Some(&object) {
+        checked(&object)?;
+        if is_dry || known.as_ref() == Some(&object) {
             return Ok(object);
         }
         if known.as_ref().is_some_and(|known| known["spec"] != object["spec"]) {
