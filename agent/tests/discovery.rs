@@ -165,7 +165,8 @@ async fn service_cidrs_are_followed_in_every_version() {
     for (at, asked) in Kind::SERVICE_CIDRS.into_iter().enumerate() {
         let world = World::start().await;
         let has = world.service_cidrs().await;
-        let kind = *has.first().expect("a server without ServiceCIDR cannot be asked for it: Kubernetes has it since 1.31");
+        let kind =
+            *has.first().expect("a server without ServiceCIDR cannot be asked for it: Kubernetes has it since 1.31");
         let is_own = has.iter().any(|kind| kind.version == asked.version);
         let path = |kind: Kind| -> &'static str { format!("/networking.k8s.io/{}/", kind.version).leak() };
         {
@@ -206,7 +207,8 @@ async fn service_cidrs_are_followed_in_every_version() {
         expect(&["10.134.0.0/24"]).await;
         world.remove(kind, None, "second").await;
         let seen = world.proxy.take_seen();
-        let watched = seen.iter().any(|(_, asked_for)| asked_for.contains(path(asked)) && asked_for.contains("watch=true"));
+        let watched =
+            seen.iter().any(|(_, asked_for)| asked_for.contains(path(asked)) && asked_for.contains("watch=true"));
         assert!(watched, "{asked:?} was not watched");
         println!("{} {}", asked.version, if is_own { "as the server has it" } else { "by another name" });
     }

@@ -28,7 +28,8 @@ use serde_json::{Value, json};
 /// What the server says of a new object with this spec.
 async fn asked(world: &World, kind: Kind, spec: &Value) -> Result<(), String> {
     let namespace = (kind == Kind::NETWORK).then_some(world.namespace.as_str());
-    let object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "row"}, "spec": spec});
+    let object =
+        json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "row"}, "spec": spec});
     let object: DynamicObject = serde_json::from_value(object).unwrap();
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     match objects(&world.client, kind, namespace).create(&dry, &object).await {
@@ -38,9 +39,12 @@ async fn asked(world: &World, kind: Kind, spec: &Value) -> Result<(), String> {
     }
 }
 
-/// Whether a server's answer is what the schema's types and rules say by themselves.
-fn agree(rules: &Rules, schema: &Schema, spec: &Value, answer: &Result<(), String>) -> bool {
-    let expected = rules.refusals(&schema.to_json(true), spec, "spec");
+/// What types and rules say by themselves, as far as the server can have them.
+fn expected(world: &World, rules: &Rules, schema: &Schema, spec: &Value) -> Vec<(String, Refused)> {
+    rules.refusals(&schema.to_json(lab::has_addresses(world.minor)), spec, "spec")
+}
+
+fn agree(expected: &[(String, Refused)], answer: &Result<(), String>) -> bool {
     match answer {
         Ok(()) => expected.is_empty(),
         Err(told) => {
@@ -64,16 +68,15 @@ async fn a_server_refuses_what_the_plugin_refuses_in_the_same_words() {
     let kinds = ["", "auto", "none", "flannel"].map(|kind| json!({"podCIDRType": kind}));
     let kinds = kinds.into_iter().map(|spec| (Kind::COORDINATOR, crd::coordinator_spec(), spec));
     let networks = table::networks().into_iter().map(|spec| (Kind::NETWORK, crd::network_spec(), spec));
+    assert!(lab::has_rules(world.minor), "a server before Kubernetes 1.25 has no rules that it could be asked for");
     // A definition that has just been changed is in force a moment later.
-    lab::eventually("the rules are in force", async || {
-        asked(&world, Kind::COORDINATOR, &json!({"mode": "sideways"})).await.err()
-    })
-    .await;
+    let in_force = async || asked(&world, Kind::COORDINATOR, &json!({"mode": "sideways"})).await.err();
+    lab::eventually("the rules are in force", in_force).await;
     let (mut taken, mut refused, mut wrong) = (0, 0, Vec::new());
     for (kind, schema, spec) in rows.chain(kinds).chain(networks) {
         let answer = asked(&world, kind, &spec).await;
-        if !agree(&rules, &schema, &spec, &answer) {
-            let expected = rules.refusals(&schema.to_json(true), &spec, "spec");
+        let expected = expected(&world, &rules, &schema, &spec);
+        if !agree(&expected, &answer) {
             wrong.push(format!("{spec}: the server says {answer:?}, the rules {expected:?}"));
         }
         let count = if answer.is_ok() { &mut taken } else { &mut refused };
@@ -81,5 +84,5 @@ async fn a_server_refuses_what_the_plugin_refuses_in_the_same_words() {
     }
     println!("{taken} taken, {refused} refused");
     assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(taken > 100 && refused > 150, "{taken} taken, {refused} refused");
+    assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused");
 }

@@ -6,6 +6,7 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod chart;
 mod proxy;
 
 use std::{
@@ -61,6 +62,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     /// The test's namespace; it plays `kube-system` too.
     pub(crate) namespace: String,
+    /// The server's minor version: what it can do with definitions.
+    pub(crate) minor: u32,
     server: Option<Server>,
     _turn: OwnedMutexGuard<()>,
 }
@@ -106,15 +109,14 @@ impl World {
         let proxy = Proxy::start(upstream);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("{PREFIX}{}-{number}", std::process::id());
-        let world = Self { proxy, client, namespace, server, _turn: turn };
+        let minor = if is_real { minor_version(&client).await } else { u32::MAX };
+        let world = Self { proxy, client, namespace, minor, server, _turn: turn };
         if is_real {
             world.clean().await;
         }
         world.put(NAMESPACE, None, &world.namespace, json!({})).await;
-        // What the chart asks Helm: addresses are known to rules since 1.31, and rules to servers since 1.25.
-        let minor = if is_real { world.minor_version().await } else { u32::MAX };
-        for mut definition in crd::definitions(minor >= 31) {
-            if minor < 25 {
+        for mut definition in crd::definitions(has_addresses(minor)) {
+            if !has_rules(minor) {
                 remove_rules(&mut definition);
             }
             change(&mut definition);
@@ -127,7 +129,7 @@ impl World {
             (Kind::DEFINITION, "Namespaced"),
         ];
         for (kind, scope) in foreign {
-            world.define(open_definition(kind, scope)).await;
+            world.open(kind, scope).await;
         }
         if is_real {
             for kind in [Kind::COORDINATOR, Kind::CALICO_POOLS[0], Kind::CALICO_BLOCKS[0], Kind::CILIUM_POOLS[0]] {
@@ -174,24 +176,26 @@ impl World {
         Running { meter, leadership, task }
     }
 
-    /// Removes what earlier tests left on a server that outlives them: Pods are seen by the next test's nodes. No cluster
-    /// controller need run here that would empty a namespace.
+    /// Removes what earlier tests left on a server that outlives them, and what a leader or a node would see. No cluster's
+    /// controller need run there that empties a namespace.
     async fn clean(&self) {
-        let at_once = DeleteParams::default().grace_period(0);
-        let all = objects(&self.client, NAMESPACE, None).list(&kube::api::ListParams::default()).await.unwrap();
+        let (at_once, every) = (DeleteParams::default().grace_period(0), kube::api::ListParams::default());
+        let all = objects(&self.client, NAMESPACE, None).list(&every).await.unwrap();
         for namespace in all.items {
             let name = namespace.metadata.name.unwrap();
-            if name.starts_with(PREFIX) && namespace.metadata.deletion_timestamp.is_none() {
-                let pods = objects(&self.client, Kind::POD, Some(&name));
-                pods.delete_collection(&at_once, &kube::api::ListParams::default()).await.unwrap();
-                objects(&self.client, NAMESPACE, None).delete(&name, &at_once).await.unwrap();
+            if !name.starts_with(PREFIX) || namespace.metadata.deletion_timestamp.is_some() {
+                continue;
             }
+            for kind in [Kind::POD, Kind::NETWORK, Kind::DEFINITION] {
+                match objects(&self.client, kind, Some(&name)).delete_collection(&at_once, &every).await {
+                    Ok(_) => {}
+                    // The kind is not defined yet.
+                    Err(kube::Error::Api(status)) if status.code == 404 => {}
+                    Err(error) => panic!("{name}: {error}"),
+                }
+            }
+            objects(&self.client, NAMESPACE, None).delete(&name, &at_once).await.unwrap();
         }
-    }
-
-    async fn minor_version(&self) -> u32 {
-        let version = self.client.apiserver_version().await.unwrap();
-        version.minor.trim_end_matches('+').parse().unwrap()
     }
 
     /// The versions of ServiceCIDR that the server has.
@@ -231,6 +235,11 @@ impl World {
             conditions.iter().any(|it| it["type"] == "Established" && it["status"] == "True").then_some(())
         };
         eventually("the definition is established", established).await;
+    }
+
+    /// A kind of somebody else's, whatever its objects are.
+    pub(crate) async fn open(&self, kind: Kind, scope: &str) {
+        self.define(open_definition(kind, scope)).await;
     }
 
     /// Makes an object, or changes the whole of it.
@@ -325,6 +334,26 @@ impl World {
     }
 }
 
+async fn minor_version(client: &Client) -> u32 {
+    let version = client.apiserver_version().await.unwrap();
+    version.minor.trim_end_matches('+').parse().unwrap()
+}
+
+/// Servers know rules since 1.25 …
+pub(crate) fn has_rules(minor: u32) -> bool {
+    minor >= 25
+}
+
+/// … and functions for addresses since 1.31; the chart asks Helm for that.
+pub(crate) fn has_addresses(minor: u32) -> bool {
+    minor >= 31
+}
+
+/// Volumes that are images are there since 1.31.
+pub(crate) fn has_images(minor: u32) -> bool {
+    minor >= 31
+}
+
 /// Rhythm of a test: everything that waits waits shortly.
 pub(crate) fn rhythm() -> Rhythm {
     Rhythm {
@@ -341,7 +370,7 @@ pub(crate) fn timing() -> Timing {
 }
 
 /// Takes the rules out of a schema.
-fn remove_rules(schema: &mut Value) {
+pub(crate) fn remove_rules(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             fields.remove("x-kubernetes-validations");

@@ -37,6 +37,8 @@ pub(crate) struct Faults {
     pub(crate) hide: Vec<&'static str>,
     /// Parts of paths that are asked for under another name: (asked, real).
     pub(crate) rename: Vec<(&'static str, &'static str)>,
+    /// Whose requests they are; a server that knows users holds its rights against them.
+    pub(crate) user: Option<String>,
     /// Requests of this method are kept back until [`Proxy::release`], and go on even when nobody waits any more.
     pub(crate) hold: Option<&'static str>,
 }
@@ -47,6 +49,8 @@ pub(crate) type Seen = (String, String);
 struct Shared {
     faults: Mutex<Faults>,
     seen: Mutex<Vec<Seen>>,
+    /// Requests that the server itself forbade.
+    forbidden: Mutex<Vec<Seen>>,
     /// Cuts every open answer.
     cut: Notify,
     /// Tells every open watch that its place is gone.
@@ -78,6 +82,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             faults: Mutex::default(),
             seen: Mutex::default(),
+            forbidden: Mutex::default(),
             cut: Notify::new(),
             gone: Notify::new(),
             release: Notify::new(),
@@ -144,6 +149,11 @@ impl Proxy {
     /// How many connections were cut before an answer.
     pub(crate) fn turned_away(&self) -> usize {
         self.shared.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// The requests that the server forbade since the last call.
+    pub(crate) fn take_forbidden(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.shared.forbidden.lock().unwrap())
     }
 
     /// True while a request waits for its answer, other than those that are held.
@@ -245,12 +255,16 @@ async fn pass(request: Request<Incoming>, client: Client, shared: Arc<Shared>) -
         faults.rename.iter().fold(asked.clone(), |path, (from, to)| path.replace(from, to))
     };
     let (parts, body) = request.into_parts();
+    let method = parts.method.to_string();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     let mut onward = Request::builder().method(parts.method).uri(real);
     for name in ["content-type", "accept"] {
         if let Some(value) = parts.headers.get(name) {
             onward = onward.header(name, value);
         }
+    }
+    if let Some(user) = &shared.faults.lock().unwrap().user {
+        onward = onward.header("impersonate-user", user);
     }
     let is_held =
         shared.faults.lock().unwrap().hold.is_some_and(|method| method == onward.method_ref().unwrap().as_str());
@@ -268,6 +282,9 @@ async fn pass(request: Request<Incoming>, client: Client, shared: Arc<Shared>) -
     let is_watch = asked.contains("watch=true");
     let until = length.filter(|_| is_watch).map(|length: usize| shared.clock.load(Ordering::Relaxed) + length);
     let (head, body) = answer.into_parts();
+    if head.status == 403 {
+        shared.forbidden.lock().unwrap().push((method, asked.clone()));
+    }
     let waiting = waiting.filter(|_| !is_watch);
     let body = BodyExt::boxed(StreamBody::new(cuttable(body, is_watch, until, shared, waiting)));
     let mut answer = Response::builder().status(head.status);

@@ -134,7 +134,9 @@ fn sriov(spec: &Sriov, has_ipam: bool, problems: &mut Problems) -> Option<Chain>
         && most > 0
         && least > most
     {
-        problems.push(format!("sriov.minTxRateMbps = {least} and sriov.maxTxRateMbps = {most}: minTxRateMbps is above maxTxRateMbps"));
+        problems.push(format!(
+            "sriov.minTxRateMbps = {least} and sriov.maxTxRateMbps = {most}: minTxRateMbps is above maxTxRateMbps"
+        ));
     }
     if problems.len() > known {
         return None;

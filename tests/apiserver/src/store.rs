@@ -8,7 +8,11 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::{apply, path::Path, rules::{Refused, Rules}};
+use crate::{
+    apply,
+    path::Path,
+    rules::{Refused, Rules},
+};
 
 /// How many events are remembered; a watch that stands before them is told 410.
 const REMEMBERED: usize = 512;
@@ -78,6 +82,13 @@ impl Store {
             ("", "v1", "events", "Event"),
             ("coordination.k8s.io", "v1", "leases", "Lease"),
             ("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR"),
+            ("", "v1", "serviceaccounts", "ServiceAccount"),
+            ("apps", "v1", "daemonsets", "DaemonSet"),
+            ("apps", "v1", "deployments", "Deployment"),
+            ("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole"),
+            ("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding"),
+            ("rbac.authorization.k8s.io", "v1", "roles", "Role"),
+            ("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding"),
             ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition"),
         ] {
             let kind = Kind { kind: kind.to_owned(), has_status: false, schema: Value::Null };
@@ -112,10 +123,16 @@ impl Store {
     pub(crate) fn write(&self, path: &Path, write: Write, is_dry: bool) -> Result<Value, Refusal> {
         let kind = self.kind(path)?;
         let checked = |object: &Value| self.check(path, &kind, object);
-        let written = self.lock().write(path, &kind, write, &checked, is_dry)?;
-        if is_dry {
-            return Ok(written);
+        let mut inner = self.lock();
+        let owners = inner.applied.clone();
+        let written = inner.write(path, &kind, write, &checked, is_dry);
+        if is_dry || written.is_err() {
+            // Nothing was written, so nobody owns more than before.
+            inner.applied = owners;
+            return written;
         }
+        drop(inner);
+        let written = written?;
         if path.plural == "customresourcedefinitions" {
             self.serve_definition(&written);
         }
