@@ -3,6 +3,7 @@
 //! Nothing here is part of the product, and no logic of the product is here: the subcommands start
 //! cargo and other programs, measure them and say how it went.
 
+mod apiserver;
 mod bench;
 mod ci;
 mod demo;
@@ -28,7 +29,7 @@ struct Subcommand {
     run: fn(&[String]) -> anyhow::Result<()>,
 }
 
-const SUBCOMMANDS: [Subcommand; 7] = [
+const SUBCOMMANDS: [Subcommand; 8] = [
     Subcommand {
         name: "demo",
         arguments: "",
@@ -64,6 +65,12 @@ const SUBCOMMANDS: [Subcommand; 7] = [
         arguments: "",
         summary: "write deploy/'s definitions and plain manifests anew",
         run: manifests::run,
+    },
+    Subcommand {
+        name: "apiserver",
+        arguments: "[ARGUMENT ...]",
+        summary: "run the agent's tests before a server of Kubernetes' own libraries; 5 GB, see CONTRIBUTING.md",
+        run: apiserver::run,
     },
     Subcommand {
         name: "ci",
