@@ -102,3 +102,30 @@ fn the_coordinators_type_of_prefixes_is_one_of_five() {
         assert_eq!(rules.is_empty(), expected, "{value}: {rules:?}");
     }
 }
+
+/// A server estimates what a message costs by how long its parts may be, and takes `string(number)` for endless: it would
+/// refuse the whole definition.
+#[test]
+fn messages_are_made_of_texts_whose_length_is_known() {
+    let mut count = 0;
+    for has_addresses in [true, false] {
+        for definition in crd::definitions(has_addresses) {
+            each_message(&definition, &mut |expression| {
+                count += 1;
+                assert!(!expression.contains("string("), "{expression}");
+            });
+        }
+    }
+    assert!(count > 10, "{count} messages");
+}
+
+fn each_message(value: &Value, look: &mut dyn FnMut(&str)) {
+    match value {
+        Value::Object(fields) => {
+            fields.get("messageExpression").and_then(Value::as_str).into_iter().for_each(&mut *look);
+            fields.values().for_each(|value| each_message(value, look));
+        }
+        Value::Array(entries) => entries.iter().for_each(|value| each_message(value, look)),
+        _ => {}
+    }
+}

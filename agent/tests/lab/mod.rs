@@ -180,6 +180,8 @@ impl World {
     /// controller need run there that empties a namespace.
     async fn clean(&self) {
         let (at_once, every) = (DeleteParams::default().grace_period(0), kube::api::ListParams::default());
+        let about = every.clone().fields("involvedObject.kind=SpiderCoordinator");
+        objects(&self.client, Kind::EVENT, Some("default")).delete_collection(&at_once, &about).await.unwrap();
         let all = objects(&self.client, NAMESPACE, None).list(&every).await.unwrap();
         for namespace in all.items {
             let name = namespace.metadata.name.unwrap();
