@@ -120,6 +120,47 @@ fn overlay_pods_of_every_shape_work_with_further_interfaces() {
 }
 
 #[test]
+fn a_family_that_the_overlay_lacks_uses_its_pair() {
+    for (of_overlay, of_ours) in
+        [(Families::V4, Families::V6), (Families::V6, Families::V4), (Families::V4, Families::Dual)]
+    {
+        run(move |lab| {
+            let pod = lab.overlay_pod("p1", "eth0", 20, Overlay::Calico, of_overlay)?;
+            let network = lab.network(2, 21, of_ours);
+            pod.attach("net1", &network, &lab.cluster())?;
+            lab.all_is_well(&pod)?;
+            let made = lab.both(&pod)?;
+            pod.add("net1", &network, &lab.cluster(), &pod.result("net1"))?;
+            lab.is_as_before(&pod, &made)
+        });
+    }
+}
+
+/// Where one end of the overlay's pair does not speak the family, the Pod gets what it can get and is told the rest.
+#[test]
+fn a_family_that_the_overlays_pair_does_not_speak_is_left_out() {
+    for is_node in [false, true] {
+        run(move |lab| {
+            let pod = lab.overlay_pod("p1", "eth0", 20, Overlay::Calico, Families::V4)?;
+            let (host, link) = if is_node { (&lab.node, "over20") } else { (&pod.host, "eth0") };
+            host.sysctl(&format!("net/ipv6/conf/{link}/disable_ipv6"), "1")?;
+            let network = lab.network(2, 21, Families::Dual);
+            pod.attach("net1", &network, &lab.cluster())?;
+            let node = lab.node.snapshot()?;
+            assert_eq!(node.with("fd00:10:7::2:15").filter(|line| line.contains("over20")).count(), 0);
+            assert!(node.with("10.7.2.21").any(|line| line.contains("over20")));
+            lab.expose(&pod)?;
+            // From the LAN, and to it, both families work; through the node, IPv4 does.
+            let mut checks = lab.checks(&pod);
+            checks.retain(|check| {
+                check.name().starts_with("v4") || ["> router", "> outside"].iter().any(|it| check.name().ends_with(it))
+            });
+            coordinator_lab::all_are_well(&checks)
+        });
+    }
+}
+
+#[test]
 fn the_first_interface_may_have_another_name() {
     run(|lab| {
         let settings = with(lab, "podDefaultCniNic", json!("main0"));
@@ -156,6 +197,47 @@ fn the_default_route_goes_where_the_settings_say_and_comes_back() {
             pod.detach("net1", &network, &settings)?;
             assert_eq!(defaults(&pod)?, before);
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn each_interface_that_stays_inherits_the_default_route_in_its_turn() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let networks: Vec<_> = (0..3).map(|at| lab.network(1 + at % 2, 20 + at, Families::Dual)).collect();
+        let names = ["eth0", "net1", "net2"];
+        for (name, network) in names.iter().zip(&networks) {
+            pod.attach(name, network, &lab.cluster())?;
+        }
+        for at in 0..2 {
+            pod.detach(names[at], &networks[at], &lab.cluster())?;
+            pod.forget(&networks[at]);
+            lab.all_is_well(&pod)?;
+            let left = defaults(&pod)?;
+            assert!(left.len() == 2 && left.iter().all(|line| line.contains(names[at + 1])), "{left:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_default_route_returns_with_the_interface_that_it_gave_way_to_and_no_other() {
+    run(|lab| {
+        let settings = with(lab, "podDefaultRouteNic", json!("net2"));
+        let pod = lab.overlay_pod("p1", "eth0", 20, Overlay::Flannel, Families::V4)?;
+        let before = defaults(&pod)?;
+        let networks = [lab.network(1, 21, Families::V4), lab.network(2, 22, Families::V4)];
+        for (name, network) in ["net1", "net2"].iter().zip(&networks) {
+            pod.attach(name, network, &settings)?;
+        }
+        // Now `net2` is there: what a repeated ADD of `net1` finds moved is not its own doing.
+        pod.add("net1", &networks[0], &settings, &pod.result("net1"))?;
+        pod.detach("net1", &networks[0], &settings)?;
+        let left = defaults(&pod)?;
+        assert!(left.len() == 1 && left[0].contains("net2"), "{left:?}");
+        pod.detach("net2", &networks[1], &settings)?;
+        assert_eq!(defaults(&pod)?, before);
         Ok(())
     });
 }

@@ -6,7 +6,7 @@ use coordinator_sdk::{Change, Decision, Device, Facts, Mode, Neighbour, Refusal,
 use super::reach;
 
 /// Each Pod address on the node's end, and each node address on `veth0`. In an overlay Pod the first interface
-/// stands for `veth0`, and its own CNI sees to the way out.
+/// stands for `veth0`, and its own CNI sees to the way out in the families in which it gave an address.
 #[derive(Debug, Clone, Copy)]
 pub struct NeighboursStage;
 
@@ -30,13 +30,10 @@ impl Stage for NeighboursStage {
             let entry = Neighbour { device: node.clone(), ip: address.ip(), mac: pod_mac };
             decision.push(Change::AddNeighbour(entry), "the Pod's address is behind the pair that leads to it");
         }
-        if facts.mode() == Mode::Overlay {
-            return Ok(decision);
-        }
-        for family in facts.families() {
+        for family in facts.families().into_iter().filter(|family| reach::is_beside(facts, *family)) {
             for ip in reach::of_node(facts, family) {
                 let entry = Neighbour { device: pod.clone(), ip, mac: node_mac };
-                decision.push(Change::AddNeighbour(entry), "the node's address is behind the veth pair");
+                decision.push(Change::AddNeighbour(entry), "the node's address is behind the pair that leads to it");
             }
         }
         Ok(decision)

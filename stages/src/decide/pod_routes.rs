@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use coordinator_sdk::{Change, Decision, Facts, Mode, Refusal, Route, Side, Stage, TABLE_MAIN};
+use coordinator_sdk::{Change, Decision, Facts, Refusal, Route, Side, Stage, TABLE_MAIN};
 use ipnet::IpNet;
 
 use super::reach;
@@ -17,24 +17,24 @@ impl Stage for PodRoutesStage {
 
     fn decide(facts: &Facts, _options: &()) -> Result<Decision, Refusal> {
         let mut decision = Decision::default();
-        let is_overlay = facts.mode() == Mode::Overlay;
         for family in facts.families() {
             let Some(mut through) = reach::through_node(facts, family) else {
-                let lack = match is_overlay {
-                    true => format!("the first interface has no {family} default route"),
-                    false => format!("the node has no {family} address"),
+                let lack = match reach::is_beside(facts, family) {
+                    true => format!("the node has no {family} address"),
+                    false => format!("the first interface has no {family} default route"),
                 };
                 decision.warn(format!("{lack}: services and overlay Pods of that family stay out of reach"));
                 continue;
             };
-            if !is_overlay {
+            let is_beside = reach::is_beside(facts, family);
+            if is_beside {
                 // An IPv6 route takes no source: one that is still tentative would be refused.
                 through.source = reach::source(facts, family).filter(IpAddr::is_ipv4);
             }
             let node = reach::of_node(facts, family);
             for (to, why) in reach::behind_node(facts, family) {
-                // By `veth0` the node itself is a neighbour, and the router to all else.
-                let route = match !is_overlay && node.iter().any(|ip| IpNet::from(*ip) == to) {
+                // Beside it, the node itself is a neighbour, and the router to all else.
+                let route = match is_beside && node.iter().any(|ip| IpNet::from(*ip) == to) {
                     true => Route {
                         source: through.source,
                         ..Route::direct(Side::Pod, TABLE_MAIN, to, &reach::exit(facts).name)

@@ -27,7 +27,8 @@ const FOREIGN: [&str; 13] = [
 /// The attached interface's addresses that the node may send to the Pod.
 ///
 /// Those of `prevResult`, and addresses that the Pod made itself (SLAAC) when they lie in an on-link
-/// prefix of the parent device: any other address in the Pod is its owner's word only.
+/// prefix of the parent device: any other address in the Pod is its owner's word only. None of a family in which
+/// an overlay Pod has no way to the node.
 pub(super) fn served(facts: &Facts) -> Vec<&Address> {
     let parent = facts.attached_link().and_then(|link| link.parent.as_deref());
     let is_on_link = |address: &Address| {
@@ -40,6 +41,9 @@ pub(super) fn served(facts: &Facts) -> Vec<&Address> {
     };
     let mut addresses = facts.attached_addresses();
     addresses.retain(|a| a.flags.from_result || a.flags.dynamic && !a.flags.temporary && is_on_link(a));
+    // To an overlay Pod that knows no way back, what the node sent would be lost.
+    let is_two_way = |family| facts.mode() != Mode::Overlay || through_node(facts, family).is_some();
+    addresses.retain(|address| is_two_way(Family::of(address.ip())));
     addresses
 }
 
@@ -111,15 +115,30 @@ pub(super) fn node_end(facts: &Facts) -> Device {
     if facts.mode() == Mode::Overlay { of_first().unwrap_or_else(ours) } else { ours() }
 }
 
+/// Whether the node's addresses are neighbours by [`exit`]: by `veth0` always, and by an overlay Pod's first interface
+/// in a family in which the overlay gave it no address, and so no router either. Both ends must speak the family then.
+pub(super) fn is_beside(facts: &Facts, family: Family) -> bool {
+    if facts.mode() != Mode::Overlay {
+        return true;
+    }
+    let exit = exit(facts);
+    let has_address = facts.pod_addresses().any(|address| address.device == exit && Family::of(address.ip()) == family);
+    let is_silent = |device: Device| {
+        let key = format!("net/ipv6/conf/{}/disable_ipv6", device.name);
+        family == Family::Ipv6 && facts.model.sysctl(device.side, &key) == Some("1")
+    };
+    !has_address && !is_silent(exit) && !is_silent(node_end(facts))
+}
+
 /// The way through the node, in `main`: next hops and MTU are to be taken over. Its destination is the default.
 ///
-/// By `veth0` an address of the node is the router, a permanent neighbour: the one that an earlier attachment
-/// took, while the node has it, else the first. By an overlay Pod's first interface it is that interface's
+/// Beside a node, an address of it is the router, a permanent neighbour: the one that an earlier attachment
+/// took, while the node has it, else the first. By an overlay Pod's first interface it is otherwise that interface's
 /// default route, wherever it stands.
 pub(super) fn through_node(facts: &Facts, family: Family) -> Option<Route> {
     let exit = exit(facts).name;
     let mut way = Route { link_scope: false, ..Route::direct(Side::Pod, TABLE_MAIN, family.default_prefix(), &exit) };
-    if facts.mode() == Mode::Overlay {
+    if !is_beside(facts, family) {
         let default = default_of(facts, &exit, family)?;
         (way.next_hops, way.mtu) = (default.route.next_hops.clone(), default.route.mtu);
     } else {

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use coordinator_sdk::{Address, Device, Neighbour, POD_VETH, Side};
+use coordinator_sdk::{Address, Device, Family, Neighbour, POD_VETH, Side};
 
 use super::{ObserveError, Question, node::NodeView, pod::PodView};
 use crate::{
@@ -39,6 +39,14 @@ pub(super) fn read(
         }
     }
     let first = pod.model.link(&Device::pod(question.first)).and_then(|link| link.peer.clone());
+    if first.is_some() {
+        // Such a pair stands for `veth0` in the families in which it has no address.
+        let first = Device::pod(question.first);
+        let of_first = ips(&pod.model.addresses, &|address| address.device == first);
+        let is_lacking = |ip: &&IpAddr| !of_first.iter().any(|known| Family::of(*known) == Family::of(**ip));
+        let beside: Vec<IpAddr> = of_node.iter().filter(is_lacking).copied().collect();
+        found.extend(ask(&mut pod.sockets.route, &first, &beside).map_err(in_pod)?);
+    }
     for name in [Some(question.node_veth.to_owned()), first].into_iter().flatten() {
         found.extend(ask(node, &Device::node(name), &of_attached).map_err(on_node)?);
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use coordinator_sdk::{Address, Device, Family, KnownRoute, Link, LinkFlags, Model, Side, is_global};
+use coordinator_sdk::{Address, Device, Family, KnownRoute, Link, LinkFlags, Model, Side, Sysctl, is_global};
 
 use super::{Depth, Question, alias_prefix, pod::PodView};
 use crate::{
@@ -108,6 +108,10 @@ impl Links<'_, '_> {
         self.node.names.insert(seen.index, &seen.name);
         if !self.seen.insert(seen.index) {
             return;
+        }
+        if seen.parameter("ipv6", "disable_ipv6") == Some(1) {
+            let key = format!("net/ipv6/conf/{}/disable_ipv6", seen.name);
+            self.model.sysctls.push(Sysctl { side: Side::Node, key, value: "1".to_owned() });
         }
         let alias = seen.alias.as_deref().unwrap_or_default();
         let is_ours = alias.starts_with(&alias_prefix(self.question.container));

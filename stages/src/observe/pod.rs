@@ -124,7 +124,7 @@ fn read_sysctls(
     let mut keys = vec!["net/ipv4/conf/all/src_valid_mark".to_owned()];
     let scopes = ["all", "default"].into_iter().chain(links.iter().filter(|l| !l.loopback).map(|l| l.name.as_str()));
     keys.extend(scopes.map(|scope| format!("net/ipv4/conf/{scope}/rp_filter")));
-    for name in [question.attached, POD_VETH] {
+    for name in [question.attached, question.first, POD_VETH] {
         if links.iter().any(|link| link.name == name) {
             keys.push(format!("net/ipv6/conf/{name}/disable_ipv6"));
         }

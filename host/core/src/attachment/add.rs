@@ -191,9 +191,10 @@ impl<'a> Attempt<'a> {
         before.extend(seen.model.restricted(&unclaimed));
         if let Some(own) = &self.outlook.own {
             // What the first ADD moved is no longer where it was: its record alone knows of it.
-            let lost: BTreeSet<Key> = own.lost().map(Key::of_route).filter(|key| !touched.contains(key)).collect();
-            before.extend(own.before.restricted(&lost));
-            keys.extend(lost);
+            // Not all that has its key: another interface's default gave way to somebody else, who gives it back.
+            let lost: Vec<_> = own.lost().filter(|known| !touched.contains(&Key::of_route(known))).cloned().collect();
+            keys.extend(lost.iter().map(Key::of_route));
+            before.routes.extend(lost);
             // What it raised stays so as long as the attachment does.
             let raised: BTreeSet<Key> = own.raised().difference(touched).cloned().collect();
             before.extend(own.before.restricted(&raised));

@@ -23,15 +23,18 @@ pub(super) fn take_along(
     let mut forgetful: Vec<&Record> = Vec::new();
     for other in others.iter_mut().filter(|other| other.interface != record.interface) {
         let keys = other.after.keys_of_link(&device, &record.addresses);
-        if keys.is_empty() {
+        // Its routes that others made go with it, and need not return any more.
+        let goes = |known: &KnownRoute| known.route.leaves_only_by(&device.name);
+        let goes_by_itself = |known: &KnownRoute| known.protocol != PROTOCOL && goes(known);
+        if keys.is_empty() && !other.before.routes.iter().any(goes) && !other.after.routes.iter().any(goes_by_itself) {
             continue;
         }
         let more: BTreeSet<Key> = keys.difference(&taken.after.own_keys()).cloned().collect();
         taken.after.extend(other.after.restricted(&more));
         taken.before.extend(other.before.restricted(&more));
         other.after = other.after.without(&keys);
-        // Its default route need not return any more.
-        other.before.routes.retain(|known| !known.route.leaves_only_by(&device.name));
+        other.after.routes.retain(|known| !goes_by_itself(known));
+        other.before.routes.retain(|known| !goes(known));
         forgetful.push(other);
     }
     if !forgetful.is_empty() {
@@ -99,8 +102,10 @@ pub(super) fn inherit_default(
             known.route.table == TABLE_MAIN && known.route.is_default() && known.route.family() == family
         };
         let mut held = routes.known().filter(holds).peekable();
-        let is_going = held.peek().is_some() && held.all(|known| known.route.leaves_only_by(record.interface.as_str()));
-        if !is_going || wanted.routes.iter().any(|known| holds(&known)) {
+        let goes = |known: &KnownRoute| known.route.leaves_only_by(record.interface.as_str());
+        let is_going = held.peek().is_some() && held.all(goes);
+        // One that it inherited itself goes, too.
+        if !is_going || wanted.routes.iter().any(|known| holds(&known) && !goes(known)) {
             continue;
         }
         for other in others.iter_mut().filter(|other| other.interface != record.interface) {
