@@ -19,15 +19,15 @@ fn planned(lab: &Lab, pod: &Pod, interface: &str, network: &Network, settings: &
     let heard = (monitors.0.end()?, monitors.1.end()?);
     ensure!(heard.0.is_empty() && heard.1.is_empty(), "plan wrote: {heard:?}");
     lab.is_as_before(pod, &before).context("plan changed something")?;
-    let records = ["eth0", "net1", "net2"].map(|interface| pod.record(interface));
+    let claims = ["eth0", "net1", "net2"].map(|interface| pod.claimed(interface));
     let pipeline = settings["pipeline"].as_str();
-    replay(&facts, pipeline, &plan, &records.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?)?;
+    replay(&facts, pipeline, &plan, &claims.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?)?;
     Ok(plan)
 }
 
 /// Recorded facts must make the same plan, where there is neither the Pod nor the node. What is missing in it are
 /// routes that an earlier ADD moved and somebody removed since: only that ADD's record knows that they are to be there.
-fn replay(facts: &str, pipeline: Option<&str>, plan: &Value, records: &[Value]) -> Result<()> {
+fn replay(facts: &str, pipeline: Option<&str>, plan: &Value, claims: &[Model]) -> Result<()> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), facts)?;
     let mut command = Command::new("unshare");
@@ -41,11 +41,7 @@ fn replay(facts: &str, pipeline: Option<&str>, plan: &Value, records: &[Value]) 
         let edits = plan["plan"].as_array().into_iter().flatten();
         edits.map(|edit| json!([edit["edit"], edit["stage"], edit["why"]])).collect()
     };
-    let mut known = Vec::new();
-    for record in records {
-        let after: Model = serde_json::from_value(record["after"].clone())?;
-        known.extend(after.routes.into_iter().map(|known| known.route));
-    }
+    let known: Vec<&Route> = claims.iter().flat_map(|after| &after.routes).map(|known| &known.route).collect();
     let is_known = |edit: &Value| {
         let route = serde_json::from_value::<Route>(edit[0]["add-route"]["route"].clone());
         let same =

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::{Device, KnownRoute, LinkEdit, Model, PROTOCOL, Rule, Side, TABLE_MAIN, model::interface_of};
 
 /// The identity of a kernel object, without its state.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A link.
     Link(Device),

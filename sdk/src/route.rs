@@ -224,7 +224,7 @@ pub struct KnownRoute {
 }
 
 /// Value and mask of a packet mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Mark {
     /// The bits to find …
     pub value: u32,
@@ -233,7 +233,7 @@ pub struct Mark {
 }
 
 /// A routing policy rule that looks up a table.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Rule {
     /// Where it lives.
     pub side: Side,

@@ -4,9 +4,11 @@
 //! to that, by single names, so nobody can put another place underneath. Files appear whole or not at
 //! all. Locks are `flock`s on directories: the kernel lets them go with the process.
 
+mod reading;
+
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -19,6 +21,8 @@ use nix::{
     sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, mkdirat},
     unistd::{UnlinkatFlags, geteuid, unlinkat},
 };
+
+pub use reading::Reading;
 
 /// Pause between two attempts at a lock that another process holds.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -204,19 +208,21 @@ impl Directory {
     /// # Errors
     /// It cannot be read, is a link, is not text, or has more than `limit` bytes.
     pub fn read(&self, name: &str, limit: u64) -> Result<Option<String>, DirectoryError> {
+        let reading = self.reading(name, limit)?;
+        reading.map(|mut reading| reading.whole().map(str::to_owned)).transpose()
+    }
+
+    /// The file called `name`, to be read as far as it is wanted; absent when there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is a link.
+    pub fn reading(&self, name: &str, limit: u64) -> Result<Option<Reading>, DirectoryError> {
         let path = self.beneath(name)?;
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let file = match openat(&self.file, name, flags, Mode::empty()) {
-            Ok(fd) => File::from(fd),
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(io_error("read", &path, errno)),
-        };
-        let mut text = String::new();
-        let read = file.take(limit.saturating_add(1)).read_to_string(&mut text);
-        let length = read.map_err(|source| DirectoryError::Io { verb: "read", path: path.clone(), source })?;
-        match u64::try_from(length) {
-            Ok(length) if length <= limit => Ok(Some(text)),
-            _ => Err(DirectoryError::TooLarge { path, limit }),
+        match openat(&self.file, name, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(Reading::new(File::from(fd), path, limit))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(io_error("read", &path, errno)),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{env, fs};
 
 use anyhow::{Context as _, Result, ensure};
+use coordinator_sdk::Model;
 use serde_json::{Value, json};
 
 use crate::{
@@ -41,15 +42,16 @@ impl Pod {
     /// # Errors
     /// There is no record.
     pub fn recorded_plan(&self, interface: &str) -> Result<Value> {
-        self.record_line(interface, 2)?.context("there is no record")
+        self.record_line(interface, 4)?.context("there is no record")
     }
 
-    /// What calls act on in the record of an interface; nothing when there is none.
+    /// What an interface's attachment claims, as its record tells it; nothing when there is none.
     ///
     /// # Errors
     /// The record is none.
-    pub fn record(&self, interface: &str) -> Result<Option<Value>> {
-        self.record_line(interface, 0)
+    pub fn claimed(&self, interface: &str) -> Result<Option<Model>> {
+        let line = self.record_line(interface, 2)?;
+        Ok(line.map(serde_json::from_value).transpose()?)
     }
 
     fn record_line(&self, interface: &str, at: usize) -> Result<Option<Value>> {

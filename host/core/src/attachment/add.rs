@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use coordinator_sdk::{Address, Device, Edit, Key, Model, POD_VETH, Plan, Projection, VethPair};
+use coordinator_sdk::{Address, Device, Edit, InterfaceName, Key, Model, POD_VETH, Plan, Projection, VethPair};
 use coordinator_stages::{
     announce::announce,
     apply::{self, Fault, Manner, PodSide, Target},
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     conflict_report::ConflictReport,
-    record::{About, ContainerLock, NamespaceIdentity, Record, Share, State, Store},
+    record::{About, ContainerLock, Fingerprint, NamespaceIdentity, Outline, Record, Share, State, Store},
     runner,
 };
 
@@ -55,20 +55,35 @@ pub fn add_with_fault(call: &AddCall, fault: Option<Fault>) -> Result<Added, Att
 }
 
 /// Cleans up after calls that were killed and after a namespace that is no more; returns the others.
-fn settle_old_records(call: &AddCall, store: &Store, lock: &ContainerLock<'_>) -> Result<Vec<Record>, AttachmentError> {
-    let mut living = lock.records()?;
-    let identity = call.namespace.identity();
-    let interrupted = State::interrupted(&living);
-    let is_dead = |record: &Record| {
-        interrupted.contains(&record.interface)
-            || record.namespace.as_ref().is_some_and(|known| (known.device, known.inode) != identity)
+fn settle_old_records(
+    call: &AddCall,
+    store: &Store,
+    lock: &ContainerLock<'_>,
+) -> Result<Vec<Outline>, AttachmentError> {
+    let outlines = lock.outlines()?;
+    let interrupted = State::interrupted_of(&outlines);
+    let is_dead = |interface: &InterfaceName, namespace: Option<&NamespaceIdentity>| {
+        interrupted.contains(interface) || namespace.is_some_and(|known| !known.is(&call.namespace))
     };
-    while let Some(at) = living.iter().position(is_dead) {
+    if !outlines.iter().any(|outline| is_dead(outline.interface(), outline.namespace())) {
+        return Ok(outlines);
+    }
+    let mut living = lock.records()?;
+    while let Some(at) = living.iter().position(|record| is_dead(&record.interface, record.namespace.as_ref())) {
         let dead = living.remove(at);
         warn!(interface = %dead.interface, "Cleaning up after an earlier call.");
         release::release(store, lock, &dead, &mut living, Some(&call.namespace), Reason::Interrupted)?;
     }
-    Ok(living)
+    Ok(lock.outlines()?)
+}
+
+/// The attachment's own record, and the outlines of the others.
+pub(super) fn split(
+    mut outlines: Vec<Outline>,
+    call: &AddCall,
+) -> Result<(Option<Record>, Vec<Outline>), AttachmentError> {
+    let own = outlines.extract_if(.., |outline| *outline.interface() == call.request.interface).next();
+    Ok((own.as_ref().map(Outline::record).transpose()?, outlines))
 }
 
 struct Attempt<'a> {
@@ -90,10 +105,8 @@ impl<'a> Attempt<'a> {
 
     fn read_records(&mut self) -> Result<(), AttachmentError> {
         let call = self.outlook.call;
-        let records = settle_old_records(call, self.store, &self.lock)?;
-        let (own, others): (Vec<Record>, Vec<Record>) =
-            records.into_iter().partition(|record| record.interface == call.request.interface);
-        (self.outlook.own, self.outlook.others) = (own.into_iter().next(), others);
+        let outlines = settle_old_records(call, self.store, &self.lock)?;
+        (self.outlook.own, self.outlook.others) = split(outlines, call)?;
         Ok(())
     }
 
@@ -158,7 +171,7 @@ impl<'a> Attempt<'a> {
         let Prospect { projection, touched, plan } = self.outlook.prospect(run, &observation.model);
         // One event, however many lines: each is a system call.
         debug!("Planned.\n{plan}");
-        let record = self.record(&observation, &projection, &touched, &plan);
+        let record = self.record(&observation, &projection, &touched, &plan)?;
         {
             let _shared = self.store.lock_node(Share::Shared, PATIENCE)?;
             self.lock.intend(&record)?;
@@ -179,16 +192,29 @@ impl<'a> Attempt<'a> {
     }
 
     /// The intent: what is touched, as it was before any attachment of ours and as it is wanted.
-    fn record(&self, seen: &Observation, projection: &Projection, touched: &BTreeSet<Key>, plan: &Plan) -> Record {
+    fn record(
+        &self,
+        seen: &Observation,
+        projection: &Projection,
+        touched: &BTreeSet<Key>,
+        plan: &Plan,
+    ) -> Result<Record, AttachmentError> {
         let mut keys = touched.clone();
         let mut before = Model::default();
         // What nobody claims yet is as it was seen; of several who claim an object the last one knows.
-        let mut unclaimed = touched.clone();
-        for earlier in self.outlook.own.iter().chain(self.outlook.others.iter().rev()) {
-            let claimed: BTreeSet<Key> = unclaimed.extract_if(.., |key| earlier.after.has_own(key)).collect();
-            before.extend(earlier.before.restricted(&claimed));
+        let mut unclaimed: Vec<(Fingerprint, &Key)> = touched.iter().map(|key| (Fingerprint::of(key), key)).collect();
+        let keys_of = |part: Vec<(Fingerprint, &Key)>| part.into_iter().map(|(_, key)| key.clone()).collect();
+        if let Some(own) = &self.outlook.own {
+            let claimed = unclaimed.extract_if(.., |(_, key)| own.after.has_own(key)).collect();
+            before.extend(own.before.restricted(&keys_of(claimed)));
         }
-        before.extend(seen.model.restricted(&unclaimed));
+        for earlier in self.outlook.others.iter().rev() {
+            let claimed: Vec<_> = unclaimed.extract_if(.., |(fingerprint, _)| earlier.claims(*fingerprint)).collect();
+            if !claimed.is_empty() {
+                before.extend(earlier.before()?.restricted(&keys_of(claimed)));
+            }
+        }
+        before.extend(seen.model.restricted(&keys_of(unclaimed)));
         if let Some(own) = &self.outlook.own {
             // What the first ADD moved is no longer where it was: its record alone knows of it.
             // Not all that has its key: another interface's default gave way to somebody else, who gives it back.
@@ -202,8 +228,7 @@ impl<'a> Attempt<'a> {
         }
         let request = &self.outlook.call.request;
         let (device, inode) = self.outlook.call.namespace.identity();
-        Record {
-            version: 1,
+        Ok(Record {
             container: request.container.clone(),
             interface: request.interface.clone(),
             network: request.network.clone(),
@@ -216,7 +241,7 @@ impl<'a> Attempt<'a> {
             before,
             after: projection.facts().model.restricted(&keys),
             plan: plan.clone().into(),
-        }
+        })
     }
 
     fn apply(

@@ -26,7 +26,7 @@ use super::{
     release::{self, Reason},
 };
 use crate::{
-    record::{ContainerLock, NamespaceIdentity, Record, Sealed, State, Store, VERSION},
+    record::{ContainerLock, NamespaceIdentity, Record, Sealed, State, Store},
     runner::{RunError, Wire},
 };
 
@@ -170,7 +170,6 @@ impl Asking<'_, '_, '_> {
         let request = &self.call.request;
         let (device, inode) = self.call.namespace.identity();
         let raised = Record {
-            version: VERSION,
             container: request.container.clone(),
             interface: request.interface.clone(),
             network: request.network.clone(),

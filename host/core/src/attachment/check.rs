@@ -35,10 +35,9 @@ pub fn check(call: &CheckCall) -> Result<Vec<Drift>, AttachmentError> {
 /// The attachment's record, when one was committed in this namespace and no killed call stands beside it.
 pub(super) fn recorded(call: &CheckCall, records: Vec<Record>) -> Result<Record, AttachmentError> {
     let interrupted = State::interrupted(&records);
-    let identity = call.namespace.identity();
     let record = records.into_iter().find(|record| {
         record.interface == call.request.interface
-            && record.namespace.as_ref().is_some_and(|known| (known.device, known.inode) == identity)
+            && record.namespace.as_ref().is_some_and(|known| known.is(&call.namespace))
     });
     let record = record.filter(|record| !interrupted.contains(&record.interface));
     record.ok_or_else(|| AttachmentError::NotAttached { interface: call.request.interface.to_string() })

@@ -4,9 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use coordinator_sdk::{
-    Claim, Device, Facts, Key, KnownRoute, Model, OtherAttachment, PROTOCOL, Plan, Projection, Side,
-};
+use coordinator_sdk::{Claim, Device, Facts, Key, KnownRoute, Model, OtherAttachment, Plan, Projection, Side};
 use coordinator_stages::{
     decide::node_veth_name,
     kernel::namespace::Inside,
@@ -15,7 +13,7 @@ use coordinator_stages::{
 };
 
 use super::{AddCall, AttachmentError};
-use crate::record::{Record, Store};
+use crate::record::{Fingerprint, Moved, Outline, Record, Store};
 
 /// What an ADD stands on.
 pub(super) struct Outlook<'a> {
@@ -24,8 +22,8 @@ pub(super) struct Outlook<'a> {
     pub(super) store: Option<&'a Store>,
     /// The attachment's own record, of an earlier ADD.
     pub(super) own: Option<Record>,
-    /// Those of the container's other attachments.
-    pub(super) others: Vec<Record>,
+    /// Those of the container's other attachments, as far as they must be known.
+    pub(super) others: Vec<Outline>,
 }
 
 /// What is, what is wanted, and the difference.
@@ -86,10 +84,10 @@ impl Outlook<'_> {
         if let Some(link) = observation.model.links.iter_mut().find(|link| link.device == attached) {
             link.table = link.table.or(self.own.as_ref().and_then(|own| own.table));
         }
-        let other = |record: &Record| OtherAttachment {
-            interface: record.interface.clone(),
-            network: record.network.clone(),
-            table: record.table,
+        let other = |outline: &Outline| OtherAttachment {
+            interface: outline.interface().clone(),
+            network: outline.network().to_owned(),
+            table: outline.table(),
         };
         let mut model = observation.model.clone();
         self.recall(&mut model);
@@ -107,13 +105,10 @@ impl Outlook<'_> {
     /// Routes that an ADD of the container moved are wanted where it put them, as it put them: nobody else knows
     /// what they were like. One that is back at its old place is moved anew.
     fn recall(&self, model: &mut Model) {
-        let mut images = Vec::new();
-        for record in self.own.iter().chain(&self.others) {
-            for lost in record.lost().filter(|lost| !model.routes.iter().any(|known| known.same(lost))) {
-                let is_image = |known: &&KnownRoute| known.protocol == PROTOCOL && known.is_like(lost);
-                images.extend(record.after.routes.iter().find(is_image).cloned());
-            }
-        }
+        let own = self.own.as_ref().map(Record::moved).unwrap_or_default();
+        let all = own.iter().chain(self.others.iter().flat_map(Outline::moved));
+        let is_away = |moved: &&Moved| !model.routes.iter().any(|known| known.same(&moved.from));
+        let images: Vec<KnownRoute> = all.filter(is_away).map(|moved| moved.to.clone()).collect();
         model.recall(&images);
     }
 
@@ -140,6 +135,7 @@ impl Outlook<'_> {
     }
 
     fn is_claimed_by_others(&self, key: &Key) -> bool {
-        self.others.iter().any(|record| record.after.has_own(key))
+        let fingerprint = Fingerprint::of(key);
+        self.others.iter().any(|outline| outline.claims(fingerprint))
     }
 }

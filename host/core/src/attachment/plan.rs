@@ -11,10 +11,11 @@ use coordinator_stages::{
 
 use super::{
     AddCall, AttachmentError,
+    add::split,
     outlook::{Outlook, Prospect},
 };
 use crate::{
-    record::{Record, State, Store},
+    record::{Outline, Record, State, Store},
     runner,
 };
 
@@ -43,20 +44,18 @@ pub fn plan(call: &AddCall) -> Result<Planned, AttachmentError> {
         return Err(NamespaceError::NotANamespace { path: call.namespace.path().to_owned() }.into());
     }
     let store = Store::existing(&call.places.state)?;
-    let records = match &store {
-        Some(store) => store.look(&call.request.container)?,
+    let outlines = match &store {
+        Some(store) => store.outlines_of(&call.request.container)?,
         None => Vec::new(),
     };
-    let identity = call.namespace.identity();
-    let unfinished = State::interrupted(&records);
-    let is_dead = |record: &Record| {
-        unfinished.contains(&record.interface)
-            || record.namespace.as_ref().is_some_and(|known| (known.device, known.inode) != identity)
+    let unfinished = State::interrupted_of(&outlines);
+    let is_dead = |outline: &Outline| {
+        unfinished.contains(outline.interface()) || outline.namespace().is_some_and(|known| !known.is(&call.namespace))
     };
-    let (interrupted, living): (Vec<Record>, Vec<Record>) = records.into_iter().partition(is_dead);
-    let (own, others): (Vec<Record>, Vec<Record>) =
-        living.into_iter().partition(|record| record.interface == call.request.interface);
-    let outlook = Outlook { call, store: store.as_ref(), own: own.into_iter().next(), others };
+    let (dead, living): (Vec<Outline>, Vec<Outline>) = outlines.into_iter().partition(is_dead);
+    let interrupted = dead.iter().map(Outline::record).collect::<Result<_, _>>()?;
+    let (own, others) = split(living, call)?;
+    let outlook = Outlook { call, store: store.as_ref(), own, others };
     let mut see = |depth| {
         call.namespace.enter(|pod| -> Result<_, AttachmentError> {
             let mut observation = outlook.observe(pod, &mut node, depth)?;

@@ -1,6 +1,6 @@
 //! STATUS: whether attachments could be made now, and whether those that are there still work.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::collections::BTreeSet;
 
 use coordinator_sdk::{Family, PROTOCOL, Rule, Side};
 use coordinator_stages::{kernel::rule, sockets::NodeSockets};
@@ -19,7 +19,6 @@ pub fn ready(places: &Places) -> Result<Vec<Rule>, AttachmentError> {
     store.visit(|record| {
         let rules = record.after.rules.iter().filter(|known| known.protocol == PROTOCOL);
         claimed.extend(rules.map(|known| &known.rule).filter(|rule| rule.side == Side::Node).cloned());
-        ControlFlow::Continue(())
     })?;
     for family in Family::ALL {
         // A twin that somebody else made serves as well.

@@ -130,7 +130,7 @@ pub(super) fn read_routes(pod: &mut SideSocket) -> Result<RawRoutes, AttachmentE
 }
 
 fn is_recorded(record: &Record, namespace: &Namespace) -> bool {
-    record.namespace.as_ref().is_some_and(|known| (known.device, known.inode) == namespace.identity())
+    record.namespace.as_ref().is_some_and(|known| known.is(namespace))
 }
 
 /// The recorded namespace: by its path, else by a process that lives in it.
@@ -177,8 +177,7 @@ pub(super) fn bring_back(
         let whose = (&record.container, &record.interface);
         let mut unclaimed = Vec::new();
         for edit in shared {
-            let key = edit.key();
-            if !store.any_other(whose, |record| record.after.own_keys().contains(&key))? {
+            if !store.is_claimed_beside(whose, &edit.key())? {
                 unclaimed.push(edit);
             }
         }

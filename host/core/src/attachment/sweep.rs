@@ -3,7 +3,7 @@
 //! Records and Pods live and end with the machine's boot, so this is rare: somebody removed `/run/coordinator`, or a
 //! fault of ours left something. GC does not look for it: it knows records only.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::collections::BTreeSet;
 
 use coordinator_sdk::{Device, Edit, Family, Key, Link, LinkFlags, Model, PROTOCOL, Side, diff};
 use coordinator_stages::{
@@ -37,7 +37,6 @@ pub fn sweep(places: &Places, how: Sweep) -> Result<Vec<Edit>, AttachmentError> 
     let mut claimed: BTreeSet<Key> = BTreeSet::new();
     store.visit(|record| {
         claimed.extend(record.after.own_keys().into_iter().filter(|key| key.side() == Side::Node));
-        ControlFlow::Continue(())
     })?;
     let mut node = NodeSockets::open()?;
     let ours = marked(&mut node)?;

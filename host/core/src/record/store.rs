@@ -8,10 +8,10 @@ mod look;
 
 use std::{ops::ControlFlow, path::Path, time::Duration};
 
-use coordinator_sdk::{ContainerId, InterfaceName};
+use coordinator_sdk::{ContainerId, InterfaceName, Key};
 use coordinator_stages::kernel::directory::{Directory, DirectoryError, Lock, Share};
 
-use super::{Record, State};
+use super::{Fingerprint, Outline, Record, State};
 
 /// The most that a record may take, bytes.
 const LIMIT: u64 = 16 << 20;
@@ -98,49 +98,62 @@ impl Store {
         Ok(self.directory.names()?.filter_map(|name| name.parse().ok()))
     }
 
-    /// Shows every record of the node, until `visit` has seen enough.
+    /// Shows every record of the node.
     ///
     /// # Errors
     /// A record cannot be read: what it claims is not known then.
-    pub fn visit(&self, mut visit: impl FnMut(&Record) -> ControlFlow<()>) -> Result<(), StoreError> {
+    pub fn visit(&self, mut visit: impl FnMut(&Record)) -> Result<(), StoreError> {
+        self.search(|outline| {
+            visit(&outline.record()?);
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// True when a record of another attachment claims an object; the first one ends the search.
+    ///
+    /// # Errors
+    /// A record cannot be read: what it claims is not known then.
+    pub fn is_claimed_beside(&self, whose: (&ContainerId, &InterfaceName), key: &Key) -> Result<bool, StoreError> {
+        let fingerprint = Fingerprint::of(key);
+        let mut is_found = false;
+        self.search(|outline| {
+            let is_another = (outline.container(), outline.interface()) != whose;
+            is_found = is_another && outline.claims(fingerprint) && outline.record()?.after.has_own(key);
+            Ok(if is_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(is_found)
+    }
+
+    fn search(&self, mut visit: impl FnMut(&Outline) -> Result<ControlFlow<()>, StoreError>) -> Result<(), StoreError> {
         for container in self.containers()? {
             let Some(directory) = self.directory.directory(container.as_str())? else { continue };
             for name in entries(&directory)? {
-                if read(&directory, &container, &name)?.is_some_and(|record| visit(&record).is_break()) {
+                if let Some(outline) = open(&directory, &container, &name)?
+                    && visit(&outline)?.is_break()
+                {
                     return Ok(());
                 }
             }
         }
         Ok(())
     }
-
-    /// True when a record of another attachment satisfies `claims`; the first one ends the search.
-    ///
-    /// # Errors
-    /// A record cannot be read: what it claims is not known then.
-    pub fn any_other(
-        &self,
-        whose: (&ContainerId, &InterfaceName),
-        claims: impl Fn(&Record) -> bool,
-    ) -> Result<bool, StoreError> {
-        let mut is_found = false;
-        self.visit(|record| {
-            is_found = (&record.container, &record.interface) != whose && claims(record);
-            if is_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        Ok(is_found)
-    }
 }
 
 impl ContainerLock<'_> {
-    /// The container's records, by interface, a committed one before the intent that is to replace it.
+    /// The outlines of the container's records, by interface, a committed one before the intent that is to replace it.
+    ///
+    /// # Errors
+    /// One cannot be read or trusted.
+    pub fn outlines(&self) -> Result<Vec<Outline>, StoreError> {
+        outlines(&self.directory, &self.container)
+    }
+
+    /// The container's records, in the order of [`ContainerLock::outlines`].
     ///
     /// # Errors
     /// One cannot be read or trusted.
     pub fn records(&self) -> Result<Vec<Record>, StoreError> {
-        let mut names = entries(&self.directory)?;
-        names.sort_unstable_by(|left, right| (&left.interface, left.file()).cmp(&(&right.interface, right.file())));
-        names.iter().filter_map(|name| read(&self.directory, &self.container, name).transpose()).collect()
+        self.outlines()?.iter().map(Outline::record).collect()
     }
 
     /// As [`ContainerLock::records`], but removes those that cannot be used: what they claimed is not
@@ -150,7 +163,8 @@ impl ContainerLock<'_> {
     /// The directory cannot be used.
     pub fn usable_records(&self) -> Result<Vec<Record>, StoreError> {
         for entry in entries(&self.directory)? {
-            if let Err(error) = read(&self.directory, &self.container, &entry) {
+            let outline = open(&self.directory, &self.container, &entry);
+            if let Err(error) = outline.and_then(|outline| outline.map(|it| it.record()).transpose()) {
                 tracing::error!(%error, "The record is removed.");
                 self.directory.remove(&entry.file())?;
             }
@@ -265,23 +279,22 @@ fn entries(directory: &Directory) -> Result<Vec<Entry>, StoreError> {
     Ok(directory.names()?.filter_map(|name| Entry::parse(&name)).collect())
 }
 
-fn read(directory: &Directory, container: &ContainerId, entry: &Entry) -> Result<Option<Record>, StoreError> {
-    let interface = entry.interface.as_str();
-    let Some(text) = directory.read(&entry.file(), LIMIT)? else { return Ok(None) };
-    let broken =
-        |reason: String| StoreError::Broken { container: container.clone(), interface: interface.to_owned(), reason };
-    let record: Record = Record::of_text(&text).map_err(|error| broken(error.to_string()))?;
-    match record.problem(container, interface) {
-        Some(reason) => Err(broken(reason)),
-        None => Ok(Some(Record { state: entry.state, ..record })),
-    }
+fn outlines(directory: &Directory, container: &ContainerId) -> Result<Vec<Outline>, StoreError> {
+    let mut names = entries(directory)?;
+    names.sort_unstable_by(|left, right| (&left.interface, left.file()).cmp(&(&right.interface, right.file())));
+    names.iter().filter_map(|name| open(directory, container, name).transpose()).collect()
+}
+
+fn open(directory: &Directory, container: &ContainerId, entry: &Entry) -> Result<Option<Outline>, StoreError> {
+    let Some(reading) = directory.reading(&entry.file(), LIMIT)? else { return Ok(None) };
+    Outline::read(reading, entry.state, (container, &entry.interface)).map(Some)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Sealed, State, VERSION};
-    use coordinator_sdk::{Model, Side, Sysctl};
+    use crate::record::{Sealed, State};
+    use coordinator_sdk::{Family, KnownRule, Model, PROTOCOL, Rule, Side, Sysctl};
 
     const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -297,7 +310,6 @@ mod tests {
 
     fn record(container: &str, interface: &str) -> Record {
         Record {
-            version: VERSION,
             container: id(container),
             interface: interface.parse().unwrap(),
             network: "net".to_owned(),
@@ -335,14 +347,24 @@ mod tests {
     }
 
     #[test]
-    fn others_are_found_and_oneself_is_not() {
+    fn claims_of_others_are_found_and_ones_own_are_not() {
         let (_directory, store) = store();
-        for container in ["c1", "c2"] {
-            store.lock_container(&id(container), PATIENCE).unwrap().intend(&record(container, "eth0")).unwrap();
+        let rule = |table| Rule::all(Side::Node, Family::Ipv4, 1000, table);
+        for (container, table) in [("c1", 500), ("c2", 501), ("c3", 501)] {
+            let mut record = record(container, "eth0");
+            record.after.rules.push(KnownRule { rule: rule(table), protocol: PROTOCOL });
+            store.lock_container(&id(container), PATIENCE).unwrap().intend(&record).unwrap();
         }
-        let whose = (&id("c1"), &"eth0".parse().unwrap());
-        assert!(store.any_other(whose, |record| record.container == id("c2")).unwrap());
-        assert!(!store.any_other(whose, |record| record.container == id("c1")).unwrap());
+        let is_claimed_beside = |container, table| {
+            let whose = (&id(container), &"eth0".parse().unwrap());
+            store.is_claimed_beside(whose, &Key::Rule(rule(table))).unwrap()
+        };
+        assert!(is_claimed_beside("c1", 501) && is_claimed_beside("c2", 501) && is_claimed_beside("c2", 500));
+        assert!(!is_claimed_beside("c1", 500) && !is_claimed_beside("c1", 502));
+        let mut seen = Vec::new();
+        store.visit(|record| seen.push(record.container.to_string())).unwrap();
+        seen.sort_unstable();
+        assert_eq!(seen, ["c1", "c2", "c3"]);
     }
 
     #[test]
@@ -355,12 +377,14 @@ mod tests {
             key: "net/core/somaxconn".to_owned(),
             value: "1".to_owned(),
         });
-        for bad in [far, Record { version: 2, ..record("c1", "eth0") }] {
-            lock.intend(&bad).unwrap();
-            assert!(matches!(lock.records(), Err(StoreError::Broken { .. })), "{bad:?}");
-        }
+        lock.intend(&far).unwrap();
+        assert!(matches!(lock.outlines().unwrap()[0].before(), Err(StoreError::Broken { .. })));
+        assert!(matches!(lock.records(), Err(StoreError::Broken { .. })));
+        let fine = record("c1", "eth0").to_text().unwrap();
+        let head = fine.lines().next().unwrap();
+        let newer = fine.replace("{\"version\":2,", "{\"version\":3,");
         let other = record("c2", "eth0").to_text().unwrap();
-        for text in ["{", "", &other] {
+        for text in ["{", "", "\n{}\n{}\n", &newer, &other, head, &format!("{head}\n{{}}\n{{\n")] {
             lock.directory.write("intent-eth0.json", text).unwrap();
             assert!(matches!(lock.records(), Err(StoreError::Broken { .. })), "{text:?}");
         }

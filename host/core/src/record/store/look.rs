@@ -8,7 +8,7 @@ use std::{fs, io, path::Path};
 use coordinator_sdk::ContainerId;
 use coordinator_stages::kernel::directory::Directory;
 
-use super::{Record, Store, StoreError, entries, read};
+use super::{Outline, Record, Store, StoreError, outlines};
 
 impl Store {
     /// Opens the directory of records, when there is one.
@@ -27,9 +27,17 @@ impl Store {
     /// # Errors
     /// One cannot be read or trusted.
     pub fn look(&self, container: &ContainerId) -> Result<Vec<Record>, StoreError> {
-        let Some(directory) = self.directory.directory(container.as_str())? else { return Ok(Vec::new()) };
-        let mut names = entries(&directory)?;
-        names.sort_unstable_by(|left, right| (&left.interface, left.file()).cmp(&(&right.interface, right.file())));
-        names.iter().filter_map(|name| read(&directory, container, name).transpose()).collect()
+        self.outlines_of(container)?.iter().map(Outline::record).collect()
+    }
+
+    /// Their outlines.
+    ///
+    /// # Errors
+    /// One cannot be read or trusted.
+    pub fn outlines_of(&self, container: &ContainerId) -> Result<Vec<Outline>, StoreError> {
+        match self.directory.directory(container.as_str())? {
+            Some(directory) => outlines(&directory, container),
+            None => Ok(Vec::new()),
+        }
     }
 }
