@@ -3,13 +3,15 @@
 //! Adding, planning, undoing, checking and deleting are all `diff` with other arguments. Each
 //! [`Edit`] holds what it expects to find, so that apply can notice when the kernel moved on.
 
-use std::{collections::BTreeSet, fmt};
+mod routes;
+
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, Device, Key, KnownRoute, LinkEdit, Mac, Model, Neighbour, PROTOCOL, ReplyMark, Route, Rule, Side, Sysctl,
+    Address, Device, Key, KnownRoute, LinkEdit, Mac, Model, Neighbour, PROTOCOL, ReplyMark, Rule, Side, Sysctl,
     VethPair, model::interface_of,
 };
 
@@ -160,12 +162,8 @@ pub fn diff(before: &Model, after: &Model) -> Vec<Edit> {
     let deleted: Vec<&Device> =
         before.links.iter().map(|link| &link.device).filter(|device| after.link(device).is_none()).collect();
     let goes_away = |side: Side, name: &str| deleted.iter().any(|device| device.side == side && device.name == name);
-    // With a link's last IPv4 address the kernel drops its IPv4 routes and neighbours (tried).
-    let speaks_v4 = |model: &Model, side: Side, name: &str| {
-        let mut addresses = model.addresses.iter();
-        addresses.any(|a| a.ip().is_ipv4() && a.device.side == side && a.device.name == name)
-    };
-    let is_emptied = |side: Side, name: &str| speaks_v4(before, side, name) && !speaks_v4(after, side, name);
+    let emptied = emptied(before, after);
+    let is_emptied = |side: Side, name: &str| emptied.iter().any(|it| it.side == side && it.name == name);
 
     link_edits(before, after, &mut edits);
     for address in &before.addresses {
@@ -181,7 +179,7 @@ pub fn diff(before: &Model, after: &Model) -> Vec<Edit> {
         }
     }
     neighbour_edits(before, after, &goes_away, &is_emptied, &mut edits);
-    route_edits(before, after, &goes_away, &is_emptied, &mut edits);
+    routes::route_edits(before, after, &goes_away, &is_emptied, &mut edits);
     for known in &before.rules {
         if known.protocol == PROTOCOL && !after.has_own_rule(&known.rule) {
             edits.push(Edit::RemoveRule(known.rule.clone()));
@@ -309,55 +307,14 @@ fn neighbour_edits(
     }
 }
 
-/// What routes say and who made them, which is all that tells whether a route is there.
-fn said(routes: &[KnownRoute]) -> BTreeSet<(&Route, u8)> {
-    routes.iter().map(|known| (&known.route, known.protocol)).collect()
-}
-
-fn route_edits(
-    before: &Model,
-    after: &Model,
-    goes_away: &impl Fn(Side, &str) -> bool,
-    is_emptied: &impl Fn(Side, &str) -> bool,
-    edits: &mut Vec<Edit>,
-) {
-    let is_dropped = |known: &KnownRoute| {
-        let mut devices = known.route.next_hops.iter().filter_map(|hop| hop.device.as_deref());
-        known.route.to.addr().is_ipv4() && devices.any(|device| is_emptied(known.route.side, device))
-    };
-    let (were, are) = (said(&before.routes), said(&after.routes));
-    let is_new = |known: &KnownRoute| is_dropped(known) || !were.contains(&(&known.route, known.protocol));
-    // Of several routes with one key the kernel takes the first, and a new one becomes the last: those that
-    // are to stand behind a new one are laid anew.
-    let is_laid_anew = |known: &KnownRoute| {
-        let key = known.route.key();
-        let mut earlier = after.routes.iter().take_while(|other| !other.same(known));
-        known.protocol != PROTOCOL
-            && earlier.any(|other| other.route.table == key.1 && other.route.key() == key && is_new(other))
-    };
-    let goes_with_link = |known: &KnownRoute| {
-        let mut devices = known.route.next_hops.iter().filter_map(|hop| hop.device.as_deref());
-        devices.any(|device| goes_away(known.route.side, device))
-    };
-    let is_wanted = |known: &KnownRoute| are.contains(&(&known.route, known.protocol)) && !is_laid_anew(known);
-    let mut gone: Vec<&KnownRoute> =
-        before.routes.iter().filter(|known| !is_wanted(known) && !goes_with_link(known)).collect();
-    for known in after.routes.iter().filter(|known| is_new(known) || is_laid_anew(known)) {
-        let is_origin = |old: &&KnownRoute| {
-            known.route.side == Side::Pod
-                && old.route.table != known.route.table
-                && !old.flags.from_router_advertisement
-                && old.is_like(known)
-        };
-        match gone.iter().position(is_origin) {
-            Some(at) => {
-                let (table, protocol) = (known.route.table, known.protocol);
-                edits.push(Edit::MoveRoute { route: gone.remove(at).clone(), table, protocol });
-            }
-            None => edits.push(Edit::AddRoute(known.clone())),
-        }
-    }
-    edits.extend(gone.into_iter().map(|known| Edit::RemoveRoute(known.clone())));
+/// Links that lose their last IPv4 address: the kernel drops their IPv4 routes and neighbours with it (tried).
+fn emptied<'m>(before: &'m Model, after: &Model) -> Vec<&'m Device> {
+    let speaks_v4 = |device: &Device| after.addresses_of(device).any(|address| address.ip().is_ipv4());
+    let mut devices: Vec<&Device> =
+        before.addresses.iter().filter(|address| address.ip().is_ipv4()).map(|address| &address.device).collect();
+    devices.dedup();
+    devices.retain(|device| !speaks_v4(device));
+    devices
 }
 
 /// An edit with the stage that asked for it, and why.

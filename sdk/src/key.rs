@@ -127,13 +127,13 @@ impl Model {
     /// The objects with these keys and nothing else.
     #[must_use]
     pub fn restricted(&self, keys: &BTreeSet<Key>) -> Self {
-        self.selected(|key| keys.contains(key))
+        self.selected(&Selection::of(keys), true)
     }
 
     /// The objects with other keys.
     #[must_use]
     pub fn without(&self, keys: &BTreeSet<Key>) -> Self {
-        self.selected(|key| !keys.contains(key))
+        self.selected(&Selection::of(keys), false)
     }
 
     /// The objects that `other` does not have just so; links stay.
@@ -192,12 +192,12 @@ impl Model {
         old.links.clear();
         old.sysctls.clear();
         old.retain_off_links(&gone);
-        let is_released = |key: Key| keys.contains(&key);
-        self.addresses.retain(|a| !is_released(Key::Address(a.device.clone(), a.prefix)));
-        self.neighbours.retain(|n| !is_released(Key::Neighbour(n.device.clone(), n.ip)));
-        self.marks.retain(|mark| !is_released(Key::Mark(mark.device.clone())));
-        self.routes.retain(|known| known.protocol != PROTOCOL || !is_released(Key::of_route(known)));
-        self.rules.retain(|known| known.protocol != PROTOCOL || !is_released(Key::Rule(known.rule.clone())));
+        let released = Selection::of(keys);
+        self.addresses.retain(|a| !released.addresses.contains(&(&a.device, a.prefix)));
+        self.neighbours.retain(|n| !released.neighbours.contains(&(&n.device, n.ip)));
+        self.marks.retain(|mark| !released.marks.contains(&mark.device));
+        self.routes.retain(|known| known.protocol != PROTOCOL || !released.routes.contains(&known.route.key()));
+        self.rules.retain(|known| known.protocol != PROTOCOL || !released.rules.contains(&known.rule));
         self.return_routes(before, std::mem::take(&mut old.routes));
         old.rules.retain(|known| !self.rules.contains(known));
         self.extend(old);
@@ -243,19 +243,49 @@ impl Model {
         });
     }
 
-    /// The objects whose keys are wanted.
-    fn selected(&self, mut is_wanted: impl FnMut(&Key) -> bool) -> Self {
-        fn part<T: Clone>(objects: &[T], mut is_wanted: impl FnMut(&T) -> bool) -> Vec<T> {
+    /// The objects that are among the selected ones, or that are not.
+    fn selected(&self, selection: &Selection<'_>, is_among: bool) -> Self {
+        fn part<T: Clone>(objects: &[T], is_wanted: impl Fn(&T) -> bool) -> Vec<T> {
             objects.iter().filter(|object| is_wanted(object)).cloned().collect()
         }
         Self {
-            links: part(&self.links, |link| is_wanted(&Key::Link(link.device.clone()))),
-            addresses: part(&self.addresses, |it| is_wanted(&Key::Address(it.device.clone(), it.prefix))),
-            routes: part(&self.routes, |known| is_wanted(&Key::of_route(known))),
-            rules: part(&self.rules, |known| is_wanted(&Key::Rule(known.rule.clone()))),
-            neighbours: part(&self.neighbours, |entry| is_wanted(&Key::Neighbour(entry.device.clone(), entry.ip))),
-            sysctls: part(&self.sysctls, |sysctl| is_wanted(&Key::Sysctl(sysctl.side, sysctl.key.clone()))),
-            marks: part(&self.marks, |mark| is_wanted(&Key::Mark(mark.device.clone()))),
+            links: part(&self.links, |it| selection.links.contains(&it.device) == is_among),
+            addresses: part(&self.addresses, |it| selection.addresses.contains(&(&it.device, it.prefix)) == is_among),
+            routes: part(&self.routes, |it| selection.routes.contains(&it.route.key()) == is_among),
+            rules: part(&self.rules, |it| selection.rules.contains(&it.rule) == is_among),
+            neighbours: part(&self.neighbours, |it| selection.neighbours.contains(&(&it.device, it.ip)) == is_among),
+            sysctls: part(&self.sysctls, |it| selection.sysctls.contains(&(it.side, it.key.as_str())) == is_among),
+            marks: part(&self.marks, |it| selection.marks.contains(&it.device) == is_among),
         }
+    }
+}
+
+/// Keys by the kinds of their objects, so that an object's key need not be made to look for it.
+#[derive(Default)]
+struct Selection<'k> {
+    links: BTreeSet<&'k Device>,
+    addresses: BTreeSet<(&'k Device, IpNet)>,
+    routes: BTreeSet<(Side, u32, IpNet, u32)>,
+    rules: BTreeSet<&'k Rule>,
+    neighbours: BTreeSet<(&'k Device, IpAddr)>,
+    sysctls: BTreeSet<(Side, &'k str)>,
+    marks: BTreeSet<&'k Device>,
+}
+
+impl<'k> Selection<'k> {
+    fn of(keys: &'k BTreeSet<Key>) -> Self {
+        let mut selection = Self::default();
+        for key in keys {
+            match key {
+                Key::Link(device) => selection.links.insert(device),
+                Key::Address(device, prefix) => selection.addresses.insert((device, *prefix)),
+                Key::Route(side, table, to, metric) => selection.routes.insert((*side, *table, *to, *metric)),
+                Key::Rule(rule) => selection.rules.insert(rule),
+                Key::Neighbour(device, ip) => selection.neighbours.insert((device, *ip)),
+                Key::Sysctl(side, name) => selection.sysctls.insert((*side, name)),
+                Key::Mark(device) => selection.marks.insert(device),
+            };
+        }
+        selection
     }
 }

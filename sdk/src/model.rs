@@ -140,14 +140,13 @@ impl Model {
     /// any metric, is a dead Pod's leftover.
     pub(crate) fn set_route(&mut self, route: Route) {
         let route = route.normal();
-        let key = route.key();
         let mut missing = route.siblings();
         self.routes.retain(|known| {
             let other = &known.route;
             if (other.side, other.table) != (route.side, route.table) {
                 return true;
             }
-            let is_own = known.protocol == PROTOCOL && other.key() == key;
+            let is_own = known.protocol == PROTOCOL && other.has_key_of(&route);
             let is_leftover = route.side == Side::Node && other.to == route.to;
             let place = missing.iter().position(|wanted| is_own && wanted == other);
             if let Some(at) = place {
@@ -164,7 +163,7 @@ impl Model {
 
     /// Puts routes of ours where they were, in place of what has their keys.
     pub fn recall(&mut self, recorded: &[KnownRoute]) {
-        let has_key = |known: &KnownRoute| recorded.iter().any(|other| other.route.key() == known.route.key());
+        let has_key = |known: &KnownRoute| recorded.iter().any(|other| other.route.has_key_of(&known.route));
         let is_recorded = |known: &KnownRoute| recorded.iter().any(|other| other.same(known));
         self.routes.retain(|known| known.protocol != PROTOCOL || !has_key(known) || is_recorded(known));
         for route in recorded {

@@ -1,6 +1,9 @@
 //! Projection: how proposals edit the model, so that each stage sees the world as it will be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,7 +64,7 @@ pub enum ProjectError {
 /// The facts as they will be, and who asked for what.
 #[derive(Debug, Clone)]
 pub struct Projection {
-    observed: Model,
+    observed: Arc<Model>,
     facts: Facts,
     reasons: BTreeMap<Key, (String, String)>,
     restored: BTreeSet<Key>,
@@ -85,8 +88,14 @@ pub struct Skipped {
 impl Projection {
     /// Begins with what was observed.
     pub fn new(facts: Facts) -> Self {
+        let observed = Arc::new(facts.model.clone());
+        Self::onto(observed, facts)
+    }
+
+    /// Begins with facts that hold something else than the kernel showed.
+    pub fn onto(observed: Arc<Model>, facts: Facts) -> Self {
         Self {
-            observed: facts.model.clone(),
+            observed,
             facts,
             reasons: BTreeMap::new(),
             restored: BTreeSet::new(),
@@ -95,12 +104,6 @@ impl Projection {
             warnings: Vec::new(),
             skipped: Vec::new(),
         }
-    }
-
-    /// Takes `observed` for what the kernel showed, where the facts began with something else.
-    #[must_use]
-    pub fn with_observed(self, observed: Model) -> Self {
-        Self { observed, ..self }
     }
 
     /// The facts for the next stage.
@@ -366,12 +369,15 @@ fn known_link(model: &Model, stage: &str, device: &Device) -> Result<(), Project
 /// A route of the Pod that is not ours and that the kernel would take for the same.
 fn foreign_in_the_way<'m>(model: &'m Model, route: &Route) -> Option<&'m Route> {
     let mut routes = model.routes_of(Side::Pod).filter(|known| known.protocol != PROTOCOL);
-    let key = route.key();
-    routes.find(|known| known.route.table == route.table && known.route.key() == key).map(|known| &known.route)
+    routes.find(|known| known.route.has_key_of(route)).map(|known| &known.route)
 }
 
 fn known_hops(model: &Model, stage: &str, route: &Route) -> Result<(), ProjectError> {
-    let hops = route.next_hops.iter().filter_map(|hop| hop.device.as_ref());
-    hops.map(|name| Device { side: route.side, name: name.clone() })
-        .try_for_each(|device| known_link(model, stage, &device))
+    let is_there =
+        |name: &String| model.links.iter().any(|link| link.device.side == route.side && link.device.name == *name);
+    let mut hops = route.next_hops.iter().filter_map(|hop| hop.device.as_ref());
+    match hops.find(|name| !is_there(name)) {
+        Some(name) => known_link(model, stage, &Device { side: route.side, name: name.clone() }),
+        None => Ok(()),
+    }
 }

@@ -130,6 +130,13 @@ impl Route {
         (self.side, self.table, self.to.trunc(), metric)
     }
 
+    /// True when both have one [`Route::key`].
+    pub fn has_key_of(&self, other: &Self) -> bool {
+        // What differs most often is looked at first.
+        (self.table, self.side, self.to.prefix_len()) == (other.table, other.side, other.to.prefix_len())
+            && self.key() == other.key()
+    }
+
     /// The one form of all that mean the same to the kernel: no host bits, and no metric that it would
     /// choose itself.
     #[must_use]

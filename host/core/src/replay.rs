@@ -70,7 +70,7 @@ pub fn replay(
     match facts.settings.mode {
         // The plugin returns before it asks any stage.
         Mode::Disable => Ok(Projection::new(facts)),
-        _ => Ok(runner::run(pipeline, facts, &mut runner::Recorded)?),
+        _ => Ok(runner::run(pipeline, Projection::new(facts), &mut runner::Recorded)?),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each step sees the world as the steps before it will have made it. Nothing here reads or writes the kernel:
 //! where the facts come from, who asks the wire, and what becomes of the projection, is the caller's business.
 
-use coordinator_sdk::{Decision, Facts, Finding, OnFinding, Outcome, ProjectError, Projection, Refusal};
+use coordinator_sdk::{Decision, Finding, OnFinding, Outcome, ProjectError, Projection, Refusal};
 
 use tracing::{debug, warn};
 
@@ -86,8 +86,8 @@ impl Wire for Recorded {
 ///
 /// # Errors
 /// A stage refuses, or proposes what does not fit; or the wire cannot be asked.
-pub fn run<W: Wire>(pipeline: &Pipeline, facts: Facts, wire: &mut W) -> Result<Projection, W::Error> {
-    let mut projection = Projection::new(facts);
+pub fn run<W: Wire>(pipeline: &Pipeline, begun: Projection, wire: &mut W) -> Result<Projection, W::Error> {
+    let mut projection = begun;
     for step in &pipeline.steps {
         if let Some(why) = step.when.objection(projection.facts()) {
             debug!(stage = step.name, why, "The stage is skipped.");
@@ -161,7 +161,8 @@ fn judge(stage: &str, projection: &mut Projection) -> Result<(), RunError> {
 #[cfg(test)]
 mod tests {
     use coordinator_sdk::{
-        Bound, Change, Device, Family, Link, LinkEdit, Mac, Mode, Probe, ProbeKind, Rule, Side, Stage, TABLE_MAIN,
+        Bound, Change, Device, Facts, Family, Link, LinkEdit, Mac, Mode, Probe, ProbeKind, Rule, Side, Stage,
+        TABLE_MAIN,
     };
 
     use super::*;
@@ -209,7 +210,7 @@ mod tests {
         phases.push(Phase::Findings);
         let steps = phases.into_iter().map(|phase| Step::always("step", phase)).collect();
         let pipeline = Pipeline { steps, ..Pipeline::default() };
-        run(&pipeline, Facts::default(), &mut Crowded)
+        run(&pipeline, Projection::new(Facts::default()), &mut Crowded)
     }
 
     #[test]
@@ -235,7 +236,7 @@ mod tests {
     #[test]
     fn a_replay_gives_the_findings_that_it_holds() {
         let pipeline = Pipeline { steps: vec![Step::always("probe", Phase::Probe)], ..Pipeline::default() };
-        let run = |facts| run(&pipeline, facts, &mut Recorded).unwrap().facts().findings.clone();
+        let run = |facts| run(&pipeline, Projection::new(facts), &mut Recorded).unwrap().facts().findings.clone();
         assert_eq!(run(Facts::default()), Some(Vec::new()));
         let findings = run_with(OnFinding::Report, None).unwrap().facts().findings.clone();
         assert_eq!(run(Facts { findings: findings.clone(), ..Facts::default() }), findings);
@@ -259,7 +260,7 @@ mod tests {
         let steps = vec![Step { when, on_failure, ..Step::always("half", phase) }];
         let mut facts = Facts::default();
         facts.model.links.push(Link::named(Device::pod("eth0")));
-        run(&Pipeline { steps, ..Pipeline::default() }, facts, &mut Recorded)
+        run(&Pipeline { steps, ..Pipeline::default() }, Projection::new(facts), &mut Recorded)
     }
 
     #[test]

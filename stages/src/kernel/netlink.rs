@@ -149,6 +149,19 @@ impl<M: Messages> Netlink<M> {
     /// # Errors
     /// The kernel refuses, or its objects change faster than they can be read.
     pub fn dump(&mut self, what: &'static str, message: M) -> Result<Vec<M>, NetlinkError> {
+        self.dump_where(what, message, |_| true)
+    }
+
+    /// As [`Netlink::dump`], but without those objects whose bytes nobody wants to look into.
+    ///
+    /// # Errors
+    /// As [`Netlink::dump`].
+    pub fn dump_where(
+        &mut self,
+        what: &'static str,
+        message: M,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<M>, NetlinkError> {
         for _ in 0..DUMP_ATTEMPTS {
             let first = self.send([(&message, NLM_F_DUMP)])?;
             let mut objects = Vec::new();
@@ -167,7 +180,8 @@ impl<M: Messages> Netlink<M> {
                             done = true;
                             refused = refused.take().or(error_of(header, payload));
                         }
-                        _ => objects.push(decode(header, payload)?),
+                        _ if is_wanted(payload) => objects.push(decode(header, payload)?),
+                        _ => {}
                     }
                     Ok(())
                 })?;

@@ -37,50 +37,59 @@ pub fn list(netlink: &mut Netlink, family: Family, table: Option<u32>) -> Result
     let mut question = RouteMessage::default();
     question.header.address_family = kernel_family(family);
     question.attributes.extend(table.map(RouteAttribute::Table));
-    let answers = match netlink.dump("routes", RouteNetlinkMessage::GetRoute(question)) {
+    // Most of what is delivered to the host itself, and copies for one destination, need not even be decoded.
+    let is_wanted = |payload: &[u8]| RouteHeader::parse(payload).map_or(true, |header| is_of_interest(&header));
+    let answers = match netlink.dump_where("routes", RouteNetlinkMessage::GetRoute(question), is_wanted) {
         // A table that was never used: the kernel says so only under strict checking.
         Err(NetlinkError::Refused { source, .. }) if table.is_some() && source.is_absent() => return Ok(Vec::new()),
         answers => answers?,
     };
-    let is_of_interest = |message: &RouteMessage| {
-        !message.header.flags.contains(KernelFlags::Cloned)
-            && matches!(
-                message.header.kind,
-                RouteType::Unicast
-                    | RouteType::BlackHole
-                    | RouteType::Unreachable
-                    | RouteType::Prohibit
-                    | RouteType::Throw
-            )
-    };
-    Ok(answers.into_iter().filter_map(route_of).filter(is_of_interest).flat_map(siblings).collect())
+    let mut routes = Vec::with_capacity(answers.len());
+    for message in answers.into_iter().filter_map(route_of) {
+        match hops_of(&message) {
+            None => routes.push(message),
+            Some(hops) => routes.extend(hops.iter().map(|hop| alone(&message, hop))),
+        }
+    }
+    Ok(routes)
 }
 
-/// The routes that the kernel keeps: an IPv6 route with several next hops is several routes with one key,
-/// shown as one. One of them can be removed, and another one added, without the others.
-fn siblings(message: RouteMessage) -> Vec<RouteMessage> {
-    let is_object = message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::NhId(_)));
-    let is_ipv6 = message.header.address_family == AddressFamily::Inet6;
+fn is_of_interest(header: &RouteHeader) -> bool {
+    !header.flags.contains(KernelFlags::Cloned)
+        && matches!(
+            header.kind,
+            RouteType::Unicast | RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw
+        )
+}
+
+/// The next hops of what the kernel keeps as several routes: an IPv6 route with several next hops is a route for each,
+/// all with one key, shown as one. One of them can be removed, and another one added, without the others.
+fn hops_of(message: &RouteMessage) -> Option<&[KernelHop]> {
+    let is_object = || message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::NhId(_)));
+    if message.header.address_family != AddressFamily::Inet6 {
+        return None;
+    }
     let hops = message.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::MultiPath(hops) if is_ipv6 && !is_object && hops.len() > 1 => Some(hops.clone()),
+        RouteAttribute::MultiPath(hops) if hops.len() > 1 => Some(hops.as_slice()),
         _ => None,
     });
-    let Some(hops) = hops else { return vec![message] };
-    let alone = |hop: KernelHop| {
-        let mut message = message.clone();
-        message.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::MultiPath(_)));
-        if hop.hops > 0 {
-            message.attributes.push(RouteAttribute::MultiPath(vec![hop]));
-        } else {
-            if hop.flags.contains(RouteNextHopFlags::Onlink) {
-                message.header.flags |= KernelFlags::Onlink;
-            }
-            message.attributes.push(RouteAttribute::Oif(hop.interface_index));
-            message.attributes.extend(hop.attributes);
+    hops.filter(|_| !is_object())
+}
+
+/// One of these routes.
+fn alone(message: &RouteMessage, hop: &KernelHop) -> RouteMessage {
+    let mut message = message.clone();
+    message.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::MultiPath(_)));
+    if hop.hops > 0 {
+        message.attributes.push(RouteAttribute::MultiPath(vec![hop.clone()]));
+    } else {
+        if hop.flags.contains(RouteNextHopFlags::Onlink) {
+            message.header.flags |= KernelFlags::Onlink;
         }
-        message
-    };
-    hops.into_iter().map(alone).collect()
+        message.attributes.push(RouteAttribute::Oif(hop.interface_index));
+        message.attributes.extend(hop.attributes.iter().cloned());
+    }
+    message
 }
 
 fn route_of(answer: RouteNetlinkMessage) -> Option<RouteMessage> {

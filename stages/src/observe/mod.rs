@@ -11,7 +11,7 @@ mod pod;
 
 pub use known::observe_known;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use coordinator_sdk::{ContainerId, Model, Side};
 use ipnet::IpNet;
@@ -100,7 +100,7 @@ pub enum Depth {
 #[derive(Debug)]
 pub struct Observation {
     /// Both sides.
-    pub model: Model,
+    pub model: Arc<Model>,
     /// The Pod's routes with all their attributes.
     pub raw_routes: RawRoutes,
     /// The sources of the node's routes to the Pod.
@@ -126,7 +126,7 @@ pub fn observe(pod: &Inside<'_>, node: &mut NodeSockets, question: &Question<'_>
     model.neighbours = neighbours;
     model.number_tables();
     Ok(Observation {
-        model,
+        model: Arc::new(model),
         raw_routes: view.raw_routes,
         route_sources: seen.route_sources,
         node_next_hops: seen.next_hops,

@@ -1,6 +1,6 @@
 //! ADD: observe, decide, record the intent, apply; undo and try once more when the kernel moved on.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use coordinator_sdk::{Address, Device, Edit, InterfaceName, Key, Model, POD_VETH, Plan, Projection, VethPair};
 use coordinator_stages::{
@@ -167,8 +167,9 @@ impl<'a> Attempt<'a> {
             sockets: &mut observation.pod,
             node,
         };
-        let run = runner::run(&self.outlook.call.pipeline, facts, &mut wire)?;
-        let Prospect { projection, touched, plan } = self.outlook.prospect(run, &observation.model);
+        let begun = Projection::onto(Arc::clone(&observation.model), facts);
+        let run = runner::run(&self.outlook.call.pipeline, begun, &mut wire)?;
+        let Prospect { projection, touched, plan } = self.outlook.prospect(run);
         // One event, however many lines: each is a system call.
         debug!("Planned.\n{plan}");
         let record = self.record(&observation, &projection, &touched, &plan)?;

@@ -1,5 +1,7 @@
 //! Looking at a Pod that is attached: all that routing depends on in it, and what of the node belongs to it.
 
+use std::sync::Arc;
+
 use coordinator_sdk::Model;
 use coordinator_stages::{
     decide::node_veth_name,
@@ -31,5 +33,5 @@ pub fn look(record: &Record, namespace: &Namespace) -> Result<Model, AttachmentE
         depth: Depth::List,
     };
     let observation = namespace.enter(|pod| observe(pod, &mut node, &question))??;
-    Ok(observation.model)
+    Ok(Arc::unwrap_or_clone(observation.model))
 }

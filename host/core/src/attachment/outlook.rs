@@ -2,7 +2,7 @@
 //!
 //! ADD goes on from here, and `plan` ends here: nothing in this file writes.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use coordinator_sdk::{Claim, Device, Facts, Key, KnownRoute, Model, OtherAttachment, Plan, Projection, Side};
 use coordinator_stages::{
@@ -36,8 +36,8 @@ pub(super) struct Prospect {
 
 impl Outlook<'_> {
     /// What becomes of a run of the pipeline: what an earlier ADD made and no stage asked for is given up.
-    pub(super) fn prospect(&self, run: Projection, observed: &Model) -> Prospect {
-        let mut projection = run.with_observed(observed.clone());
+    pub(super) fn prospect(&self, run: Projection) -> Prospect {
+        let mut projection = run;
         let touched = projection.touched();
         if let Some(own) = &self.own {
             let raised = own.raised();
@@ -45,7 +45,7 @@ impl Outlook<'_> {
             given_up.retain(|key| !touched.contains(key) && !self.is_claimed_by_others(key));
             // The parameters of an interface that has left went with it.
             given_up.retain(|key| match key {
-                Key::Sysctl(side, name) => observed.sysctl(*side, name).is_some(),
+                Key::Sysctl(side, name) => projection.observed().sysctl(*side, name).is_some(),
                 _ => true,
             });
             projection.release(&own.before, &given_up);
@@ -81,7 +81,8 @@ impl Outlook<'_> {
     pub(super) fn facts(&self, observation: &mut Observation) -> Result<Facts, AttachmentError> {
         // Where somebody flushed the rules, the record still knows the interface's table.
         let attached = Device::pod(self.call.request.interface.as_str());
-        if let Some(link) = observation.model.links.iter_mut().find(|link| link.device == attached) {
+        let model = Arc::make_mut(&mut observation.model);
+        if let Some(link) = model.links.iter_mut().find(|link| link.device == attached) {
             link.table = link.table.or(self.own.as_ref().and_then(|own| own.table));
         }
         let other = |outline: &Outline| OtherAttachment {
@@ -89,7 +90,7 @@ impl Outlook<'_> {
             network: outline.network().to_owned(),
             table: outline.table(),
         };
-        let mut model = observation.model.clone();
+        let mut model = Model::clone(&observation.model);
         self.recall(&mut model);
         Ok(Facts {
             request: self.call.request.clone(),
@@ -108,7 +109,7 @@ impl Outlook<'_> {
         let own = self.own.as_ref().map(Record::moved).unwrap_or_default();
         let all = own.iter().chain(self.others.iter().flat_map(Outline::moved));
         let is_away = |moved: &&Moved| !model.routes.iter().any(|known| known.same(&moved.from));
-        let images: Vec<KnownRoute> = all.filter(is_away).map(|moved| moved.to.clone()).collect();
+        let images: Vec<KnownRoute> = all.filter(is_away).map(Moved::there).collect();
         model.recall(&images);
     }
 

@@ -1,6 +1,6 @@
 //! What an ADD would do now, without doing it: no change of the kernel, no record, no lock.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use coordinator_sdk::{Edit, Facts, Family, Key, Model, Plan, Projection, Side};
 use coordinator_stages::{
@@ -62,9 +62,9 @@ pub fn plan(call: &AddCall) -> Result<Planned, AttachmentError> {
             Ok((outlook.facts(&mut observation)?, observation.model))
         })?
     };
-    let decide = |facts: &Facts, observed: &Model| -> Result<Prospect, AttachmentError> {
-        let run = runner::run(&call.pipeline, facts.clone(), &mut runner::Recorded)?;
-        Ok(outlook.prospect(run, observed))
+    let decide = |facts: &Facts, observed: &Arc<Model>| -> Result<Prospect, AttachmentError> {
+        let begun = Projection::onto(Arc::clone(observed), facts.clone());
+        Ok(outlook.prospect(runner::run(&call.pipeline, begun, &mut runner::Recorded)?))
     };
     let (mut facts, observed) = see(Depth::Lookup)?;
     let mut prospect = decide(&facts, &observed)?;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use coordinator_sdk::{ContainerId, InterfaceName, Model};
 use serde::{Deserialize, Serialize};
 
-use super::{Fingerprint, Moved, NamespaceIdentity, Record, StoreError, VERSION, checked, moved};
+use super::{Moved, NamespaceIdentity, Record, StoreError, VERSION, checked, moved, outline::Claims};
 
 /// The oldest version that is understood: its first line holds the models too, and no claims beside them.
 const FIRST_VERSION: u32 = 1;
@@ -22,9 +22,9 @@ pub(super) struct Head {
     #[serde(default)]
     pub(super) addresses: Vec<IpAddr>,
     pub(super) route_sources: Vec<IpAddr>,
-    /// What is claimed, sorted.
+    /// What is claimed.
     #[serde(default)]
-    pub(super) claims: Vec<Fingerprint>,
+    pub(super) claims: Claims,
     #[serde(default)]
     pub(super) moved: Vec<Moved>,
     #[serde(default, skip_serializing)]
@@ -48,7 +48,7 @@ impl Head {
             table: record.table,
             addresses: record.addresses.clone(),
             route_sources: record.route_sources.clone(),
-            claims: claims(&record.after),
+            claims: Claims::of(&record.after),
             moved: record.moved(),
             before: None,
             after: None,
@@ -66,7 +66,7 @@ impl Head {
         if head.version == FIRST_VERSION {
             let missing = || format!("it has version {FIRST_VERSION} and lacks what was before or after");
             let (before, after) = head.before.take().zip(head.after.take()).ok_or_else(missing)?;
-            head.claims = claims(&after);
+            head.claims = Claims::of(&after);
             head.moved = moved(&before, &after);
             head.models = Some(Box::new([checked(before)?, checked(after)?]));
         }
@@ -77,10 +77,4 @@ impl Head {
     pub(super) fn broken(&self, reason: String) -> StoreError {
         StoreError::Broken { container: self.container.clone(), interface: self.interface.to_string(), reason }
     }
-}
-
-fn claims(after: &Model) -> Vec<Fingerprint> {
-    let mut claims: Vec<Fingerprint> = after.own_keys().iter().map(Fingerprint::of).collect();
-    claims.sort_unstable();
-    claims
 }

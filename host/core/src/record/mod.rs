@@ -187,7 +187,7 @@ fn lost<'m>(before: &'m Model, after: &'m Model) -> impl Iterator<Item = &'m Kno
 fn moved(before: &Model, after: &Model) -> Vec<Moved> {
     let image = |from: &KnownRoute| {
         let to = after.routes.iter().find(|known| known.protocol == PROTOCOL && known.is_like(from))?;
-        Some(Moved { from: from.clone(), to: to.clone() })
+        Some(Moved { from: from.clone(), table: to.route.table })
     };
     lost(before, after).filter_map(image).collect()
 }

@@ -281,7 +281,9 @@ fn entries(directory: &Directory) -> Result<Vec<Entry>, StoreError> {
 
 fn outlines(directory: &Directory, container: &ContainerId) -> Result<Vec<Outline>, StoreError> {
     let mut names = entries(directory)?;
-    names.sort_unstable_by(|left, right| (&left.interface, left.file()).cmp(&(&right.interface, right.file())));
+    names.sort_unstable_by(|left, right| {
+        (&left.interface, prefix(left.state)).cmp(&(&right.interface, prefix(right.state)))
+    });
     names.iter().filter_map(|name| open(directory, container, name).transpose()).collect()
 }
 

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read},
+    io::{BufRead, ErrorKind, Read},
     path::PathBuf,
 };
 
@@ -35,9 +35,8 @@ impl Reading {
     pub fn first_line(&mut self) -> Result<&str, DirectoryError> {
         let mut seen = 0;
         let end = loop {
-            let new = self.bytes.get(seen..).unwrap_or_default();
-            if let Some(at) = new.iter().position(|byte| *byte == b'\n') {
-                break seen + at;
+            if let Some(length) = line_in(self.bytes.get(seen..).unwrap_or_default()) {
+                break seen + length;
             }
             seen = self.bytes.len();
             if self.read_piece()? == 0 {
@@ -90,6 +89,13 @@ impl Reading {
             source: std::io::Error::new(ErrorKind::InvalidData, error),
         })
     }
+}
+
+/// The length of the line that ends in these bytes first.
+fn line_in(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    let length = rest.skip_until(b'\n').ok()?.checked_sub(1)?;
+    (bytes.get(length) == Some(&b'\n')).then_some(length)
 }
 
 fn length(bytes: &[u8]) -> u64 {
