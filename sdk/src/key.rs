@@ -6,7 +6,10 @@ use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-use crate::{Device, KnownRoute, LinkEdit, Model, PROTOCOL, Rule, Side, TABLE_MAIN, model::interface_of};
+use crate::{
+    Address, Device, KnownRoute, LinkEdit, Model, Neighbour, PROTOCOL, Rule, Side, Sysctl, TABLE_MAIN,
+    model::interface_of,
+};
 
 /// The identity of a kernel object, without its state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,7 +185,7 @@ impl Model {
                     let is_gone = gone.iter().any(|link| link.side == *side && link.name == interface_of(name));
                     if let (Some(value), false) = (before.sysctl(*side, name), is_gone) {
                         let value = value.to_owned();
-                        self.set_sysctl(crate::Sysctl { side: *side, key: name.clone(), value });
+                        self.set_sysctl(Sysctl { side: *side, key: name.clone(), value });
                     }
                 }
                 _ => {}
@@ -193,11 +196,11 @@ impl Model {
         old.sysctls.clear();
         old.retain_off_links(&gone);
         let released = Selection::of(keys);
-        self.addresses.retain(|a| !released.addresses.contains(&(&a.device, a.prefix)));
-        self.neighbours.retain(|n| !released.neighbours.contains(&(&n.device, n.ip)));
-        self.marks.retain(|mark| !released.marks.contains(&mark.device));
-        self.routes.retain(|known| known.protocol != PROTOCOL || !released.routes.contains(&known.route.key()));
-        self.rules.retain(|known| known.protocol != PROTOCOL || !released.rules.contains(&known.rule));
+        self.addresses.retain(|address| !released.has_address(address));
+        self.neighbours.retain(|entry| !released.has_neighbour(entry));
+        self.marks.retain(|mark| !released.has_mark(&mark.device));
+        self.routes.retain(|known| known.protocol != PROTOCOL || !released.has_route(known));
+        self.rules.retain(|known| known.protocol != PROTOCOL || !released.has_rule(&known.rule));
         self.return_routes(before, std::mem::take(&mut old.routes));
         old.rules.retain(|known| !self.rules.contains(known));
         self.extend(old);
@@ -249,43 +252,72 @@ impl Model {
             objects.iter().filter(|object| is_wanted(object)).cloned().collect()
         }
         Self {
-            links: part(&self.links, |it| selection.links.contains(&it.device) == is_among),
-            addresses: part(&self.addresses, |it| selection.addresses.contains(&(&it.device, it.prefix)) == is_among),
-            routes: part(&self.routes, |it| selection.routes.contains(&it.route.key()) == is_among),
-            rules: part(&self.rules, |it| selection.rules.contains(&it.rule) == is_among),
-            neighbours: part(&self.neighbours, |it| selection.neighbours.contains(&(&it.device, it.ip)) == is_among),
-            sysctls: part(&self.sysctls, |it| selection.sysctls.contains(&(it.side, it.key.as_str())) == is_among),
-            marks: part(&self.marks, |it| selection.marks.contains(&it.device) == is_among),
+            links: part(&self.links, |it| selection.has_link(&it.device) == is_among),
+            addresses: part(&self.addresses, |it| selection.has_address(it) == is_among),
+            routes: part(&self.routes, |it| selection.has_route(it) == is_among),
+            rules: part(&self.rules, |it| selection.has_rule(&it.rule) == is_among),
+            neighbours: part(&self.neighbours, |it| selection.has_neighbour(it) == is_among),
+            sysctls: part(&self.sysctls, |it| selection.has_sysctl(it) == is_among),
+            marks: part(&self.marks, |it| selection.has_mark(&it.device) == is_among),
         }
     }
 }
 
-/// Keys by the kinds of their objects, so that an object's key need not be made to look for it.
+/// Keys by the kinds of their objects, each kind sorted, so that an object's key need not be made to look for it.
 #[derive(Default)]
 struct Selection<'k> {
-    links: BTreeSet<&'k Device>,
-    addresses: BTreeSet<(&'k Device, IpNet)>,
-    routes: BTreeSet<(Side, u32, IpNet, u32)>,
-    rules: BTreeSet<&'k Rule>,
-    neighbours: BTreeSet<(&'k Device, IpAddr)>,
-    sysctls: BTreeSet<(Side, &'k str)>,
-    marks: BTreeSet<&'k Device>,
+    links: Vec<&'k Device>,
+    addresses: Vec<(&'k Device, IpNet)>,
+    routes: Vec<(Side, u32, IpNet, u32)>,
+    rules: Vec<&'k Rule>,
+    neighbours: Vec<(&'k Device, IpAddr)>,
+    sysctls: Vec<(Side, &'k str)>,
+    marks: Vec<&'k Device>,
 }
 
 impl<'k> Selection<'k> {
     fn of(keys: &'k BTreeSet<Key>) -> Self {
         let mut selection = Self::default();
+        // They come sorted, kind by kind.
         for key in keys {
             match key {
-                Key::Link(device) => selection.links.insert(device),
-                Key::Address(device, prefix) => selection.addresses.insert((device, *prefix)),
-                Key::Route(side, table, to, metric) => selection.routes.insert((*side, *table, *to, *metric)),
-                Key::Rule(rule) => selection.rules.insert(rule),
-                Key::Neighbour(device, ip) => selection.neighbours.insert((device, *ip)),
-                Key::Sysctl(side, name) => selection.sysctls.insert((*side, name)),
-                Key::Mark(device) => selection.marks.insert(device),
-            };
+                Key::Link(device) => selection.links.push(device),
+                Key::Address(device, prefix) => selection.addresses.push((device, *prefix)),
+                Key::Route(side, table, to, metric) => selection.routes.push((*side, *table, *to, *metric)),
+                Key::Rule(rule) => selection.rules.push(rule),
+                Key::Neighbour(device, ip) => selection.neighbours.push((device, *ip)),
+                Key::Sysctl(side, name) => selection.sysctls.push((*side, name)),
+                Key::Mark(device) => selection.marks.push(device),
+            }
         }
         selection
+    }
+
+    fn has_link(&self, device: &Device) -> bool {
+        self.links.binary_search(&device).is_ok()
+    }
+
+    fn has_address(&self, address: &Address) -> bool {
+        self.addresses.binary_search(&(&address.device, address.prefix)).is_ok()
+    }
+
+    fn has_route(&self, known: &KnownRoute) -> bool {
+        !self.routes.is_empty() && self.routes.binary_search(&known.route.key()).is_ok()
+    }
+
+    fn has_rule(&self, rule: &Rule) -> bool {
+        self.rules.binary_search(&rule).is_ok()
+    }
+
+    fn has_neighbour(&self, entry: &Neighbour) -> bool {
+        self.neighbours.binary_search(&(&entry.device, entry.ip)).is_ok()
+    }
+
+    fn has_sysctl(&self, sysctl: &Sysctl) -> bool {
+        self.sysctls.binary_search(&(sysctl.side, &sysctl.key)).is_ok()
+    }
+
+    fn has_mark(&self, device: &Device) -> bool {
+        self.marks.binary_search(&device).is_ok()
     }
 }

@@ -3,7 +3,7 @@
 //! There is one model. It is read from the kernel, edited by projection, written to records and
 //! compared by [`diff`](crate::diff); no other representation of kernel state exists.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -141,19 +141,22 @@ impl Model {
     pub(crate) fn set_route(&mut self, route: Route) {
         let route = route.normal();
         let mut missing = route.siblings();
-        self.routes.retain(|known| {
-            let other = &known.route;
-            if (other.side, other.table) != (route.side, route.table) {
-                return true;
+        let is_own = |known: &KnownRoute| known.protocol == PROTOCOL && known.route.has_key_of(&route);
+        let is_leftover = |known: &KnownRoute| {
+            route.side == Side::Node && (known.route.side, known.route.to) == (route.side, route.to)
+        };
+        let mut in_the_way = Vec::new();
+        for (at, known) in self.routes.iter().enumerate().filter(|(_, known)| known.route.table == route.table) {
+            let is_own = is_own(known);
+            match missing.iter().position(|wanted| is_own && *wanted == known.route) {
+                Some(standing) => _ = missing.remove(standing),
+                None if is_own || is_leftover(known) => in_the_way.push(at),
+                None => {}
             }
-            let is_own = known.protocol == PROTOCOL && other.has_key_of(&route);
-            let is_leftover = route.side == Side::Node && other.to == route.to;
-            let place = missing.iter().position(|wanted| is_own && wanted == other);
-            if let Some(at) = place {
-                missing.remove(at);
-            }
-            place.is_some() || !is_own && !is_leftover
-        });
+        }
+        for at in in_the_way.into_iter().rev() {
+            self.routes.remove(at);
+        }
         let flags = crate::RouteFlags { ours: true, planned: true, ..Default::default() };
         for route in missing {
             let id = self.next_route_id();
@@ -163,9 +166,10 @@ impl Model {
 
     /// Puts routes of ours where they were, in place of what has their keys.
     pub fn recall(&mut self, recorded: &[KnownRoute]) {
-        let has_key = |known: &KnownRoute| recorded.iter().any(|other| other.route.has_key_of(&known.route));
+        let keys: BTreeSet<_> = recorded.iter().map(|known| known.route.key()).collect();
         let is_recorded = |known: &KnownRoute| recorded.iter().any(|other| other.same(known));
-        self.routes.retain(|known| known.protocol != PROTOCOL || !has_key(known) || is_recorded(known));
+        self.routes
+            .retain(|known| known.protocol != PROTOCOL || !keys.contains(&known.route.key()) || is_recorded(known));
         for route in recorded {
             if !self.routes.iter().any(|known| known.same(route)) {
                 let id = self.next_route_id();

@@ -126,15 +126,19 @@ impl Route {
 
     /// What the kernel tells routes apart by: side, table, destination and metric.
     pub fn key(&self) -> (Side, u32, IpNet, u32) {
-        let metric = self.metric.filter(|metric| *metric != 0).unwrap_or(self.default_metric());
-        (self.side, self.table, self.to.trunc(), metric)
+        (self.side, self.table, self.to.trunc(), self.effective_metric())
+    }
+
+    fn effective_metric(&self) -> u32 {
+        self.metric.filter(|metric| *metric != 0).unwrap_or(self.default_metric())
     }
 
     /// True when both have one [`Route::key`].
     pub fn has_key_of(&self, other: &Self) -> bool {
         // What differs most often is looked at first.
         (self.table, self.side, self.to.prefix_len()) == (other.table, other.side, other.to.prefix_len())
-            && self.key() == other.key()
+            && self.to.network() == other.to.network()
+            && self.effective_metric() == other.effective_metric()
     }
 
     /// The one form of all that mean the same to the kernel: no host bits, and no metric that it would
@@ -302,14 +306,16 @@ impl fmt::Display for Rule {
 impl KnownRoute {
     /// True when both say the same and have one maker; ids and flags do not count.
     pub fn same(&self, other: &Self) -> bool {
-        self.route == other.route && self.protocol == other.protocol
+        // What differs most often is looked at first.
+        self.route.table == other.route.table && self.protocol == other.protocol && self.route == other.route
     }
 
     /// True when both say the same but for the table, whoever made them: one is the other, moved or copied.
     pub fn is_like(&self, other: &Self) -> bool {
         let (mine, theirs) = (&self.route, &other.route);
-        (mine.side, mine.to, mine.kind, mine.metric, mine.source, mine.link_scope, mine.mtu)
-            == (theirs.side, theirs.to, theirs.kind, theirs.metric, theirs.source, theirs.link_scope, theirs.mtu)
+        mine.to == theirs.to
+            && (mine.side, mine.to, mine.kind, mine.metric, mine.source, mine.link_scope, mine.mtu)
+                == (theirs.side, theirs.to, theirs.kind, theirs.metric, theirs.source, theirs.link_scope, theirs.mtu)
             && mine.next_hops == theirs.next_hops
     }
 }

@@ -5,9 +5,12 @@
 //! thread: this process itself enters the Pod's namespace. Nothing can be faster that says the same.
 //!
 //! `floor add|del NETNS v4|v6|dual [NUMBER [beside]]`, where NUMBER (2 to 250, else 20) tells Pods apart and
-//! `beside` says that the node's rules are another Pod's too, so that DEL leaves them; or `floor nothing` to see
-//! what a process costs that does nothing
+//! `beside` says that the node's rules are another Pod's too, so that DEL leaves them; `floor add|del NETNS FAMILIES
+//! NUMBER further NTH VETH` for the n-th interface (2 to 8) of a Pod that the plugin serves, whose node's end of the veth
+//! pair is called VETH; or `floor nothing` to see what a process costs that does nothing
 
+#[path = "floor/further.rs"]
+mod further;
 #[path = "floor/world.rs"]
 mod world;
 
@@ -33,8 +36,9 @@ use coordinator_stages::{
     },
     probe::frame,
 };
+use further::Further;
 use nix::sched::{CloneFlags, setns};
-use world::{ALIAS, ATTACHED, World};
+use world::{ALIAS, World};
 
 /// The plugin's own allocator: musl's would cost a hundred system calls.
 #[global_allocator]
@@ -56,13 +60,10 @@ fn run() -> Result<()> {
         return Ok(());
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (command, namespace, families, number, shares_rules) = match *arguments.as_slice() {
-        [command, namespace, families] => (command, namespace, families, 20, false),
-        [command, namespace, families, number] => (command, namespace, families, number.parse()?, false),
-        [command, namespace, families, number, "beside"] => (command, namespace, families, number.parse()?, true),
-        _ => bail!("floor add|del NETNS v4|v6|dual [NUMBER [beside]]"),
+    let [command, namespace, families, more @ ..] = arguments.as_slice() else {
+        bail!("floor add|del NETNS v4|v6|dual [NUMBER [beside | further NTH VETH]]")
     };
-    let families: &[Family] = match families {
+    let families: &[Family] = match *families {
         "v4" => &[Family::Ipv4],
         "v6" => &[Family::Ipv6],
         "dual" => &Family::ALL,
@@ -70,11 +71,15 @@ fn run() -> Result<()> {
     };
     let open = |path: &str| File::open(path).with_context(|| format!("cannot open {path}"));
     let places = Places { pod: open(namespace)?, node: open("/proc/self/ns/net")? };
-    let world = World::new(families, number);
-    match command {
-        "add" => add(&places, &world),
-        "del" => del(&places, &world, shares_rules),
-        other => bail!("{other} is neither add nor del"),
+    let number = more.first().map_or(Ok(20), |number| number.parse())?;
+    let world = || World::new(families, number);
+    match (*command, more) {
+        ("add", [_, "further", nth, veth]) => Further::new(families, nth.parse()?, number, veth).add(&places),
+        ("del", [_, "further", nth, veth]) => Further::new(families, nth.parse()?, number, veth).del(&places),
+        ("add", [] | [_] | [_, "beside"]) => add(&places, &world()),
+        ("del", [] | [_]) => del(&places, &world(), false),
+        ("del", [_, "beside"]) => del(&places, &world(), true),
+        (other, more) => bail!("{other} {more:?} is nothing that can be done"),
     }
 }
 
@@ -94,7 +99,8 @@ impl Places {
 }
 
 fn add(places: &Places, world: &World) -> Result<()> {
-    let (mut pod, mut nftables, attached) = places.in_pod(|| observe_pod(places, world))?;
+    let (mut pod, mut nftables, links) = places.in_pod(|| observe_pod(places, world))?;
+    let attached = links.iter().find(|link| link.name == world.attached).context("no attached interface")?;
     let mut node: Netlink = Netlink::open()?;
     observe_node(&mut node, world)?;
 
@@ -141,7 +147,7 @@ fn add(places: &Places, world: &World) -> Result<()> {
         answer?;
     }
     node.get(link::question_by_name(&world.node_veth))??;
-    places.in_pod(|| announce(&attached, world))
+    places.in_pod(|| announce(attached, world))
 }
 
 /// Tells the neighbours each of the Pod's addresses.
@@ -158,8 +164,8 @@ fn announce(attached: &KernelLink, world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Every question that the plugin asks in the Pod.
-fn observe_pod(places: &Places, world: &World) -> Result<(Netlink, Nftables, KernelLink)> {
+/// Every question that the plugin asks in the Pod; its links are what the answers are needed for.
+fn observe_pod(places: &Places, world: &World) -> Result<(Netlink, Nftables, Vec<KernelLink>)> {
     let mut pod: Netlink = Netlink::open()?;
     let links = link::list(&mut pod)?;
     link::namespace_id(&mut pod, places.node.as_fd())??;
@@ -168,22 +174,21 @@ fn observe_pod(places: &Places, world: &World) -> Result<(Netlink, Nftables, Ker
         route::list(&mut pod, *family, None)?;
         rule::list(&mut pod, Side::Pod, *family)?;
     }
-    let attached = links.iter().find(|link| link.name == ATTACHED).context("no attached interface")?;
-    neighbour::list(&mut pod, attached.index)?;
     for key in ["all/src_valid_mark", "all/rp_filter", "default/rp_filter"] {
         fs::read(format!("/proc/sys/net/ipv4/conf/{key}"))?;
     }
     let mut nftables = Nftables::open()?;
     nftables.observe()?;
-    Ok((pod, nftables, attached.clone()))
+    Ok((pod, nftables, links))
 }
 
-/// Every question that the plugin asks on the node.
-fn observe_node(node: &mut Netlink, world: &World) -> Result<()> {
+/// Every question that the plugin asks on the node; the number of the node's end of the veth pair, when it is there.
+fn observe_node(node: &mut Netlink, world: &World) -> Result<Option<u32>> {
     let mut questions = vec![link::question_by_name(&world.node_veth)];
     questions.extend(world.pod_ips.iter().map(|ip| route::way_question(*ip, None)));
     questions.extend(world.far_ips().map(route::match_question));
-    node.transact(&questions.into_iter().map(|message| Request { message, flags: 0 }).collect::<Vec<_>>())?;
+    let questions: Vec<_> = questions.into_iter().map(|message| Request { message, flags: 0 }).collect();
+    let veth = node.transact(&questions)?.into_iter().next().and_then(Result::ok);
     let links: BTreeSet<u32> = address::list(node)?
         .iter()
         .filter(|address| is_global(address.prefix.addr()))
@@ -191,7 +196,7 @@ fn observe_node(node: &mut Netlink, world: &World) -> Result<()> {
         .collect();
     let question = |index| Request { message: link::question_by_index(index), flags: 0 };
     node.transact(&links.into_iter().map(question).collect::<Vec<_>>())?;
-    Ok(())
+    Ok(veth.and_then(|found| found.into_iter().find_map(link::parse)).map(|link| link.index))
 }
 
 fn del(places: &Places, world: &World, shares_rules: bool) -> Result<()> {

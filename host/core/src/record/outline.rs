@@ -5,7 +5,6 @@
 
 use std::{
     cell::RefCell,
-    fmt::Write,
     hash::{Hash, Hasher},
 };
 
@@ -16,64 +15,50 @@ use twox_hash::XxHash64;
 
 use super::{NamespaceIdentity, Record, State, StoreError, head::Head, model_in};
 
-/// A number for the key of an object, the same in every process of every build (XXH64).
+/// The digits of a [`Fingerprint`].
+const DIGITS: usize = 16;
+
+/// A number for the key of an object, the same in every process of every build: XXH64, in hexadecimal digits.
 ///
 /// Two keys of one Pod have one number by chance in one of 10¹⁵ Pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fingerprint(u64);
+pub struct Fingerprint([u8; DIGITS]);
 
 impl Fingerprint {
     /// The number of this key.
     pub fn of(key: &Key) -> Self {
         let mut hasher = XxHash64::default();
         key.hash(&mut hasher);
-        Self(hasher.finish())
+        let mut rest = hasher.finish();
+        let mut digits = [0; DIGITS];
+        for digit in digits.iter_mut().rev() {
+            *digit = match u8::try_from(rest % 16).unwrap_or(0) {
+                small @ 0..10 => b'0' + small,
+                large => b'a' - 10 + large,
+            };
+            rest /= 16;
+        }
+        Self(digits)
     }
 }
 
-/// The digits of a number in [`Claims`].
-const DIGITS: usize = 16;
-
-/// Numbers of keys, sorted; hexadecimal digits in a row, which are read faster than a list.
+/// Numbers of keys in a row, sorted: text in which one is found without understanding the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub(super) struct Claims(Vec<Fingerprint>);
+#[serde(transparent)]
+pub(super) struct Claims(String);
 
 impl Claims {
     /// The numbers of all that a model claims.
     pub(super) fn of(model: &Model) -> Self {
         let mut numbers: Vec<Fingerprint> = model.own_keys().iter().map(Fingerprint::of).collect();
         numbers.sort_unstable();
-        Self(numbers)
+        Self(numbers.iter().flat_map(|Fingerprint(digits)| digits).map(|digit| char::from(*digit)).collect())
     }
 
-    fn contain(&self, fingerprint: Fingerprint) -> bool {
-        self.0.binary_search(&fingerprint).is_ok()
-    }
-}
-
-impl From<Claims> for String {
-    fn from(Claims(numbers): Claims) -> Self {
-        let mut text = Self::with_capacity(numbers.len() * DIGITS);
-        for Fingerprint(number) in numbers {
-            // A String takes whatever is written.
-            let _ = write!(text, "{number:016x}");
-        }
-        text
-    }
-}
-
-impl TryFrom<String> for Claims {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let (numbers, rest) = text.as_bytes().as_chunks::<DIGITS>();
-        let number = |digits: &[u8; DIGITS]| u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok();
-        let numbers: Option<Vec<Fingerprint>> = numbers.iter().map(|it| number(it).map(Fingerprint)).collect();
-        numbers
-            .filter(|numbers| rest.is_empty() && numbers.is_sorted())
-            .map(Self)
-            .ok_or("its claims are no sorted numbers")
+    fn contain(&self, Fingerprint(digits): Fingerprint) -> bool {
+        let (numbers, _) = self.0.as_bytes().as_chunks::<DIGITS>();
+        let wanted = u128::from_be_bytes(digits);
+        numbers.binary_search_by_key(&wanted, |digits| u128::from_be_bytes(*digits)).is_ok()
     }
 }
 
@@ -202,16 +187,17 @@ mod tests {
             Key::Sysctl(Side::Pod, "net/ipv4/conf/all/rp_filter".to_owned()),
             Key::Mark(Device::pod("veth0")),
         ];
-        let numbers = [
-            7_423_674_269_231_090_964,
-            7_088_944_295_465_900_026,
-            10_369_244_366_154_992_007,
-            939_005_755_688_747_832,
-            18_332_261_868_672_445_121,
-            14_915_718_979_906_898_373,
-            16_597_163_811_739_303_064,
+        let numbers = keys.map(|key| String::from_utf8(Fingerprint::of(&key).0.to_vec()).unwrap());
+        let known = [
+            "6706306a61ba0d14",
+            "6260fd4723c6d7fa",
+            "8fe6f4cff9e38987",
+            "0d0804c27de00338",
+            "fe69470a83a8eac1",
+            "ceff4762a6e709c5",
+            "e654f88d1db07c98",
         ];
-        assert_eq!(keys.map(|key| Fingerprint::of(&key).0), numbers);
+        assert_eq!(numbers, known);
     }
 
     /// What the first version of records looked like: one line with both models, and two for people.

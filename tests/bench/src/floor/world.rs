@@ -8,8 +8,6 @@ use coordinator_sdk::{
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// The Pod's interface.
-pub const ATTACHED: &str = "eth0";
 /// The ifalias of both ends.
 pub const ALIAS: &str = "coordinator:floor-0123456789abcdef/eth0";
 /// The node's table with the routes to Pods.
@@ -28,7 +26,7 @@ const NODE: [IpAddr; 6] = [
 const FAR: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 /// The cluster's Pod and service networks.
-const CIDRS: [IpNet; 4] = [
+pub const CIDRS: [IpNet; 4] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16)),
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16)),
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x244, 0, 0, 0, 0, 0, 0), 64)),
@@ -43,19 +41,50 @@ pub struct World<'f> {
     pub node_ips: Vec<IpAddr>,
     /// The Pod's addresses.
     pub pod_ips: Vec<IpAddr>,
+    /// The Pod's interface.
+    pub attached: String,
     /// The node's end of the veth pair.
     pub node_veth: String,
+}
+
+/// The addresses that the lab gives an interface on one of its networks.
+pub fn pod_ips(families: &[Family], lan: u8, number: u8) -> Vec<IpAddr> {
+    let third = 5 + lan;
+    let all: [IpAddr; 2] = [
+        Ipv4Addr::new(10, third, 2, number).into(),
+        Ipv6Addr::new(0xfd00, 0x10, u16::from(third), 0, 0, 0, 2, u16::from(number)).into(),
+    ];
+    all.into_iter().filter(|ip| families.contains(&Family::of(*ip))).collect()
+}
+
+/// The router of an address of the lab.
+pub fn gateway(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => Ipv4Addr::from_bits((ip.to_bits() & !0xffff) + 1).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits((ip.to_bits() >> 64 << 64) + 1).into(),
+    }
+}
+
+/// The subnets of an address of the lab, its own first.
+pub fn subnets(ip: IpAddr) -> Vec<IpNet> {
+    let link_local = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64);
+    match ip {
+        IpAddr::V4(ip) => vec![IpNet::V4(Ipv4Net::new_assert(ip, 16).trunc())],
+        IpAddr::V6(ip) => vec![IpNet::V6(Ipv6Net::new_assert(ip, 64).trunc()), IpNet::V6(link_local)],
+    }
 }
 
 impl<'f> World<'f> {
     /// The world as the Pod of this number and these families sees it.
     pub fn new(families: &'f [Family], number: u8) -> Self {
         let of = |ips: &[IpAddr]| ips.iter().copied().filter(|ip| families.contains(&Family::of(*ip))).collect();
-        let pod: [IpAddr; 2] = [
-            Ipv4Addr::new(10, 6, 2, number).into(),
-            Ipv6Addr::new(0xfd00, 0x10, 6, 0, 0, 0, 2, u16::from(number)).into(),
-        ];
-        Self { families, node_ips: of(&NODE), pod_ips: of(&pod), node_veth: format!("vethfloor{number}") }
+        Self {
+            families,
+            node_ips: of(&NODE),
+            pod_ips: pod_ips(families, 1, number),
+            attached: "eth0".to_owned(),
+            node_veth: format!("vethfloor{number}"),
+        }
     }
 
     /// The veth pair.
