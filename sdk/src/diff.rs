@@ -166,15 +166,20 @@ pub fn diff(before: &Model, after: &Model) -> Vec<Edit> {
     let is_emptied = |side: Side, name: &str| emptied.iter().any(|it| it.side == side && it.name == name);
 
     link_edits(before, after, &mut edits);
-    for address in &before.addresses {
-        if after.address(&address.device, address.prefix).is_none()
+    let is_like = |one: &Address, other: &Address| one.prefix == other.prefix && one.device == other.device;
+    for (at, address) in before.addresses.iter().enumerate() {
+        let stays = after.addresses.get(at).is_some_and(|it| is_like(it, address));
+        if !stays
+            && after.address(&address.device, address.prefix).is_none()
             && !goes_away(address.device.side, &address.device.name)
         {
             edits.push(Edit::RemoveAddress(address.clone()));
         }
     }
-    for address in &after.addresses {
-        if before.address(&address.device, address.prefix).is_none() || goes_down(before, after, address) {
+    for (at, address) in after.addresses.iter().enumerate() {
+        let was = before.addresses.get(at).is_some_and(|it| is_like(it, address));
+        let is_new = !was && before.address(&address.device, address.prefix).is_none();
+        if is_new || goes_down(before, after, address) {
             edits.push(Edit::AddAddress(address.clone()));
         }
     }
@@ -190,8 +195,11 @@ pub fn diff(before: &Model, after: &Model) -> Vec<Edit> {
             edits.push(Edit::AddRule(known.rule.clone()));
         }
     }
-    for sysctl in &after.sysctls {
-        let now = before.sysctl(sysctl.side, &sysctl.key);
+    for (at, sysctl) in after.sysctls.iter().enumerate() {
+        // Usually it stands where it stood.
+        let is_it = |known: &&Sysctl| known.side == sysctl.side && known.key == sysctl.key;
+        let here = before.sysctls.get(at).filter(is_it).map(|known| known.value.as_str());
+        let now = here.or_else(|| before.sysctl(sysctl.side, &sysctl.key));
         if now != Some(&sysctl.value) && !goes_away(sysctl.side, interface_of(&sysctl.key)) {
             edits.push(Edit::SetSysctl { sysctl: sysctl.clone(), before: now.map(str::to_owned) });
         }

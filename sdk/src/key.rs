@@ -72,16 +72,20 @@ impl Model {
     /// The keys of all objects that can be ours: links, addresses, neighbours, parameters and marks,
     /// and those routes and rules that carry our protocol number.
     pub fn own_keys(&self) -> BTreeSet<Key> {
-        let mut keys = BTreeSet::new();
-        keys.extend(self.links.iter().map(|link| Key::Link(link.device.clone())));
-        keys.extend(self.addresses.iter().map(|a| Key::Address(a.device.clone(), a.prefix)));
-        keys.extend(self.routes.iter().filter(|known| known.protocol == PROTOCOL).map(Key::of_route));
-        let own = self.rules.iter().filter(|known| known.protocol == PROTOCOL);
-        keys.extend(own.map(|known| Key::Rule(known.rule.clone())));
-        keys.extend(self.neighbours.iter().map(|n| Key::Neighbour(n.device.clone(), n.ip)));
-        keys.extend(self.sysctls.iter().map(|s| Key::Sysctl(s.side, s.key.clone())));
-        keys.extend(self.marks.iter().map(|mark| Key::Mark(mark.device.clone())));
-        keys
+        self.own().collect()
+    }
+
+    /// As [`Model::own_keys`], in no order, and a key as often as there are objects with it.
+    pub fn own(&self) -> impl Iterator<Item = Key> {
+        let links = self.links.iter().map(|link| Key::Link(link.device.clone()));
+        let addresses = self.addresses.iter().map(|it| Key::Address(it.device.clone(), it.prefix));
+        let routes = self.routes.iter().filter(|known| known.protocol == PROTOCOL).map(Key::of_route);
+        let rules = self.rules.iter().filter(|known| known.protocol == PROTOCOL);
+        let rules = rules.map(|known| Key::Rule(known.rule.clone()));
+        let neighbours = self.neighbours.iter().map(|it| Key::Neighbour(it.device.clone(), it.ip));
+        let sysctls = self.sysctls.iter().map(|it| Key::Sysctl(it.side, it.key.clone()));
+        let marks = self.marks.iter().map(|mark| Key::Mark(mark.device.clone()));
+        links.chain(addresses).chain(routes).chain(rules).chain(neighbours).chain(sysctls).chain(marks)
     }
 
     /// True when the key is among [`Model::own_keys`].

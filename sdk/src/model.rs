@@ -79,19 +79,23 @@ impl Model {
 
     /// The address, when the link has it.
     pub fn address(&self, device: &Device, prefix: IpNet) -> Option<&Address> {
-        self.addresses.iter().find(|address| address.device == *device && address.prefix == prefix)
+        self.addresses.iter().find(|address| address.prefix == prefix && address.device == *device)
     }
 
     /// True when another link of the Pod has an address in a subnet of this one's, other than the veth pair.
     pub fn shares_subnet(&self, device: &Device) -> bool {
-        let subnets = || self.addresses_of(device).filter(|address| address.is_in_subnet());
-        let of_others = self.addresses.iter().filter(|other| {
+        let subnets: Vec<IpNet> = self
+            .addresses_of(device)
+            .filter(|address| address.is_in_subnet())
+            .map(|address| address.prefix.trunc())
+            .collect();
+        self.addresses.iter().any(|other| {
             other.device.side == device.side
-                && other.device != *device
                 && other.is_in_subnet()
+                && subnets.contains(&other.prefix.trunc())
+                && other.device != *device
                 && self.link(&other.device).is_some_and(|link| !link.flags.ours)
-        });
-        of_others.into_iter().any(|other| subnets().any(|own| own.prefix.trunc() == other.prefix.trunc()))
+        })
     }
 
     /// Gives each link of the Pod the table that a source rule of ours names for one of its addresses.

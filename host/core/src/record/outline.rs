@@ -50,9 +50,9 @@ pub(super) struct Claims(String);
 impl Claims {
     /// The numbers of all that a model claims.
     pub(super) fn of(model: &Model) -> Self {
-        let mut numbers: Vec<Fingerprint> = model.own_keys().iter().map(Fingerprint::of).collect();
+        let mut numbers: Vec<Fingerprint> = model.own().map(|key| Fingerprint::of(&key)).collect();
         numbers.sort_unstable();
-        Self(numbers.iter().flat_map(|Fingerprint(digits)| digits).map(|digit| char::from(*digit)).collect())
+        Self(numbers.iter().filter_map(|Fingerprint(digits)| str::from_utf8(digits).ok()).collect())
     }
 
     fn contain(&self, Fingerprint(digits): Fingerprint) -> bool {
