@@ -1,6 +1,6 @@
 //! Pods with several interfaces, as their users see them: every address answers on the way on which it is asked.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, anyhow};
 use coordinator_lab::{Families, Lab, Overlay, Pod, difference, plugin, run};
 use serde_json::{Value, json};
 
@@ -297,6 +297,51 @@ fn tables_survive_hot_plug_and_nobody_elses_is_taken() {
         pod.attach("net1", &networks[1], &lab.cluster())?;
         pod.add("net2", &networks[2], &lab.cluster(), &pod.result("net2"))?;
         assert_eq!((table_of(1)?, table_of(2)?), ("102".to_owned(), "103".to_owned()));
+        Ok(())
+    });
+}
+
+/// Makes a record what the first version of records was: one line with all that calls act on, and two for people.
+fn as_of_old(pod: &Pod, interface: &str) -> Result<()> {
+    let path = format!("/run/coordinator/{}/if-{interface}.json", pod.container);
+    let text = std::fs::read_to_string(&path)?;
+    let lines: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let [mut head, before, after, about, plan] = <[Value; 5]>::try_from(lines).map_err(|_| anyhow!("no five lines"))?;
+    let fields = head.as_object_mut().context("no object")?;
+    fields.retain(|name, _| !matches!(name.as_str(), "claims" | "moved"));
+    fields
+        .extend([("version", json!(1)), ("before", before), ("after", after)].map(|(name, it)| (name.to_owned(), it)));
+    Ok(std::fs::write(&path, format!("{head}\n{about}\n{plan}\n"))?)
+}
+
+/// A plugin is replaced under living Pods.
+#[test]
+fn records_of_the_first_version_serve_as_those_of_today_do() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let networks = [(1, 20), (2, 21), (1, 22)].map(|(lan, number)| lab.network(lan, number, Families::Dual));
+        let names = ["eth0", "net1", "net2"];
+        for (name, network) in names.iter().zip(&networks) {
+            pod.attach(name, network, &lab.cluster())?;
+        }
+        let record = || std::fs::read_to_string(format!("/run/coordinator/{}/if-net2.json", pod.container));
+        let of_today = record()?;
+        pod.del("net2", &networks[2], &lab.cluster())?;
+        as_of_old(&pod, "eth0")?;
+        as_of_old(&pod, "net1")?;
+        pod.add("net2", &networks[2], &lab.cluster(), &pod.result("net2"))?;
+        assert_eq!(record()?, of_today);
+        lab.all_is_well(&pod)?;
+        as_of_old(&pod, "net2")?;
+        pod.add("net2", &networks[2], &lab.cluster(), &pod.result("net2"))?;
+        pod.detach("eth0", &networks[0], &lab.cluster())?;
+        pod.forget(&networks[0]);
+        lab.all_is_well(&pod)?;
+        for (name, network) in names.iter().zip(&networks).skip(1) {
+            pod.detach(name, network, &lab.cluster())?;
+        }
+        assert_eq!(pod.host.snapshot()?.with("veth0").count(), 0);
+        assert_eq!(std::fs::read_dir("/run/coordinator")?.count(), 0);
         Ok(())
     });
 }
