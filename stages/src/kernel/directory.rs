@@ -208,8 +208,7 @@ impl Directory {
     /// # Errors
     /// It cannot be read, is a link, is not text, or has more than `limit` bytes.
     pub fn read(&self, name: &str, limit: u64) -> Result<Option<String>, DirectoryError> {
-        let reading = self.reading(name, limit)?;
-        reading.map(|mut reading| reading.whole().map(str::to_owned)).transpose()
+        self.reading(name, limit)?.map(|reading| reading.whole()).transpose()
     }
 
     /// The file called `name`, to be read as far as it is wanted; absent when there is none.

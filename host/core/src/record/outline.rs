@@ -3,10 +3,7 @@
 //! The line names what the attachment claims by numbers, so that who asks for one object need not read of all the
 //! others. Nothing is given back on the word of an outline alone: whoever acts on a record reads all of it.
 
-use std::{
-    cell::RefCell,
-    hash::{Hash, Hasher},
-};
+use std::hash::{Hash, Hasher};
 
 use coordinator_sdk::{ContainerId, InterfaceName, Key, KnownRoute, Model, PROTOCOL, RouteFlags};
 use coordinator_stages::kernel::directory::Reading;
@@ -86,23 +83,23 @@ impl Moved {
 pub struct Outline {
     state: State,
     head: Head,
-    rest: RefCell<Reading>,
+    file: Reading,
 }
 
 impl Outline {
     /// The outline in a file, which must be about this attachment.
     pub(super) fn read(
-        mut reading: Reading,
+        file: Reading,
         state: State,
         (container, interface): (&ContainerId, &str),
     ) -> Result<Self, StoreError> {
         let broken =
             |reason| StoreError::Broken { container: container.clone(), interface: interface.to_owned(), reason };
-        let head = Head::of_line(reading.first_line()?).map_err(broken)?;
+        let head = Head::of_line(&file.first_line()?).map_err(broken)?;
         if head.container != *container || head.interface.as_str() != interface {
             return Err(broken(format!("it is about {}/{}", head.container, head.interface)));
         }
-        Ok(Self { state, head, rest: RefCell::new(reading) })
+        Ok(Self { state, head, file })
     }
 
     /// How far the call came.
@@ -153,8 +150,7 @@ impl Outline {
         if let Some([before, _]) = self.head.models.as_deref() {
             return Ok(before.clone());
         }
-        let mut rest = self.rest.borrow_mut();
-        model_in(rest.whole()?.split('\n').nth(1)).map_err(|reason| self.head.broken(reason))
+        model_in(self.file.whole()?.split('\n').nth(1)).map_err(|reason| self.head.broken(reason))
     }
 
     /// The record.
@@ -162,8 +158,7 @@ impl Outline {
     /// # Errors
     /// It cannot be read or trusted.
     pub fn record(&self) -> Result<Record, StoreError> {
-        let mut rest = self.rest.borrow_mut();
-        Record::of_text(rest.whole()?, self.state).map_err(|reason| self.head.broken(reason))
+        Record::of_text(&self.file.whole()?, self.state).map_err(|reason| self.head.broken(reason))
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::{
     fs::File,
-    io::{BufRead, ErrorKind, Read},
+    io::{self, BufRead, ErrorKind, Read, Seek},
+    os::unix::fs::FileExt,
     path::PathBuf,
 };
 
@@ -14,80 +15,63 @@ use super::DirectoryError;
 /// What is read at once while the end of the first line is looked for.
 const PIECE: usize = 4096;
 
-/// An open file and what was read of it.
+/// An open file. Nothing that was read of it is kept: who wants more begins anew.
 #[derive(Debug)]
 pub struct Reading {
     file: File,
     path: PathBuf,
     limit: u64,
-    bytes: Vec<u8>,
 }
 
 impl Reading {
     pub(super) fn new(file: File, path: PathBuf, limit: u64) -> Self {
-        Self { file, path, limit, bytes: Vec::new() }
+        Self { file, path, limit }
     }
 
     /// The first line without its end, or all when there is no second one.
     ///
     /// # Errors
     /// It cannot be read, is not text, or has more bytes than the limit.
-    pub fn first_line(&mut self) -> Result<&str, DirectoryError> {
-        let mut seen = 0;
+    pub fn first_line(&self) -> Result<String, DirectoryError> {
+        let mut bytes = Vec::new();
         let end = loop {
-            if let Some(length) = line_in(self.bytes.get(seen..).unwrap_or_default()) {
-                break seen + length;
-            }
-            seen = self.bytes.len();
-            if self.read_piece()? == 0 {
-                break seen;
+            let before = bytes.len();
+            bytes.resize(before + PIECE, 0);
+            let room = bytes.get_mut(before..).unwrap_or_default();
+            let read = self.file.read_at(room, length(before)).map_err(|source| self.unreadable(source))?;
+            bytes.truncate(before + read);
+            self.check_length(bytes.len())?;
+            match line_in(bytes.get(before..).unwrap_or_default()) {
+                Some(length) => break before + length,
+                None if read == 0 => break before,
+                None => {}
             }
         };
-        self.text(end)
+        bytes.truncate(end);
+        String::from_utf8(bytes).map_err(|error| self.unreadable(io::Error::new(ErrorKind::InvalidData, error)))
     }
 
     /// Everything.
     ///
     /// # Errors
     /// As [`Reading::first_line`].
-    pub fn whole(&mut self) -> Result<&str, DirectoryError> {
-        let most = self.limit.saturating_add(1).saturating_sub(length(&self.bytes));
-        let read = (&self.file).take(most).read_to_end(&mut self.bytes);
-        read.map_err(|source| DirectoryError::Io { verb: "read", path: self.path.clone(), source })?;
-        self.check_length()?;
-        self.text(self.bytes.len())
+    pub fn whole(&self) -> Result<String, DirectoryError> {
+        let (mut file, mut text) = (&self.file, String::new());
+        let read = file.rewind().and_then(|()| file.take(self.limit.saturating_add(1)).read_to_string(&mut text));
+        read.map_err(|source| self.unreadable(source))?;
+        self.check_length(text.len())?;
+        Ok(text)
     }
 
-    fn read_piece(&mut self) -> Result<usize, DirectoryError> {
-        let before = self.bytes.len();
-        self.bytes.resize(before + PIECE, 0);
-        let room = self.bytes.get_mut(before..).unwrap_or_default();
-        let read = loop {
-            match self.file.read(room) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        self.bytes.truncate(before + read.as_ref().copied().unwrap_or(0));
-        let read = read.map_err(|source| DirectoryError::Io { verb: "read", path: self.path.clone(), source })?;
-        self.check_length()?;
-        Ok(read)
-    }
-
-    fn check_length(&self) -> Result<(), DirectoryError> {
-        match length(&self.bytes) <= self.limit {
+    fn check_length(&self, bytes: usize) -> Result<(), DirectoryError> {
+        match length(bytes) <= self.limit {
             true => Ok(()),
             false => Err(DirectoryError::TooLarge { path: self.path.clone(), limit: self.limit }),
         }
     }
 
-    fn text(&self, end: usize) -> Result<&str, DirectoryError> {
-        let text = str::from_utf8(self.bytes.get(..end).unwrap_or_default());
-        text.map_err(|error| DirectoryError::Io {
-            verb: "read",
-            path: self.path.clone(),
-            source: std::io::Error::new(ErrorKind::InvalidData, error),
-        })
+    fn unreadable(&self, source: io::Error) -> DirectoryError {
+        DirectoryError::Io { verb: "read", path: self.path.clone(), source }
     }
 }
 
@@ -98,8 +82,8 @@ fn line_in(bytes: &[u8]) -> Option<usize> {
     (bytes.get(length) == Some(&b'\n')).then_some(length)
 }
 
-fn length(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -114,7 +98,7 @@ mod tests {
             for rest in ["", "\n", "\nrest", "\nrest\n"] {
                 let (line, whole) = ("x".repeat(first), format!("{}{rest}", "x".repeat(first)));
                 directory.write("file", &whole).unwrap();
-                let mut reading = directory.reading("file", 1 << 20).unwrap().unwrap();
+                let reading = directory.reading("file", 1 << 20).unwrap().unwrap();
                 // It may be replaced meanwhile: what is open is read.
                 directory.write("file", "another one").unwrap();
                 assert_eq!(reading.first_line().unwrap(), line);
@@ -125,9 +109,9 @@ mod tests {
         }
         directory.write("file", "12345").unwrap();
         for read in [Reading::first_line, Reading::whole] {
-            let too_large = read(&mut directory.reading("file", 4).unwrap().unwrap()).map(str::to_owned);
+            let too_large = read(&directory.reading("file", 4).unwrap().unwrap());
             assert!(matches!(too_large, Err(DirectoryError::TooLarge { limit: 4, .. })), "{too_large:?}");
-            read(&mut directory.reading("file", 5).unwrap().unwrap()).unwrap();
+            read(&directory.reading("file", 5).unwrap().unwrap()).unwrap();
         }
         directory.write("file", [0xff, b'\n']).unwrap();
         assert!(directory.reading("file", 5).unwrap().unwrap().first_line().is_err());
