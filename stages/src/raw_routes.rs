@@ -28,9 +28,17 @@ impl RawRoutes {
     /// # Errors
     /// The kernel does not show them.
     pub fn read(pod: &mut SideSocket, families: &[Family]) -> Result<Self, NetlinkError> {
+        Self::read_beside(pod, families, &[])
+    }
+
+    /// As [`RawRoutes::read`], but of the tables `aside` the default routes only.
+    ///
+    /// # Errors
+    /// The kernel does not show them.
+    pub fn read_beside(pod: &mut SideSocket, families: &[Family], aside: &[u32]) -> Result<Self, NetlinkError> {
         let mut routes = Vec::new();
         for family in families {
-            for message in route::list(&mut pod.netlink, *family, None)? {
+            for message in route::list_beside(&mut pod.netlink, *family, aside)? {
                 let id = u32::try_from(routes.len()).unwrap_or(u32::MAX);
                 let known = route::known(&message, id, Side::Pod, &pod.names);
                 if known.route.table != TABLE_LOCAL {

@@ -3,6 +3,8 @@
 //! A route that is moved keeps its message: attributes that [`Route`] does not show (metrics,
 //! congestion control, nexthop object, weights) are replayed as they were observed.
 
+mod siblings;
+
 use std::net::IpAddr;
 
 use coordinator_sdk::{Family, KnownRoute, NextHop, PROTOCOL, Route, RouteFlags, RouteKind, Side};
@@ -34,11 +36,31 @@ pub struct NoSuchLink(pub String);
 /// # Errors
 /// As [`Netlink::dump`].
 pub fn list(netlink: &mut Netlink, family: Family, table: Option<u32>) -> Result<Vec<RouteMessage>, NetlinkError> {
+    listed(netlink, family, table, |_| true)
+}
+
+/// As [`list`] of all tables, but of those `aside` (below 252) the default routes only.
+///
+/// # Errors
+/// As [`Netlink::dump`].
+pub fn list_beside(netlink: &mut Netlink, family: Family, aside: &[u32]) -> Result<Vec<RouteMessage>, NetlinkError> {
+    let is_aside = |header: &RouteHeader| aside.contains(&u32::from(header.table));
+    listed(netlink, family, None, |header| header.destination_prefix_length == 0 || !is_aside(header))
+}
+
+fn listed(
+    netlink: &mut Netlink,
+    family: Family,
+    table: Option<u32>,
+    is_looked_at: impl Fn(&RouteHeader) -> bool,
+) -> Result<Vec<RouteMessage>, NetlinkError> {
     let mut question = RouteMessage::default();
     question.header.address_family = kernel_family(family);
     question.attributes.extend(table.map(RouteAttribute::Table));
     // Most of what is delivered to the host itself, and copies for one destination, need not even be decoded.
-    let is_wanted = |payload: &[u8]| RouteHeader::parse(payload).map_or(true, |header| is_of_interest(&header));
+    let is_wanted = |payload: &[u8]| {
+        RouteHeader::parse(payload).map_or(true, |header| is_of_interest(&header) && is_looked_at(&header))
+    };
     let answers = match netlink.dump_where("routes", RouteNetlinkMessage::GetRoute(question), is_wanted) {
         // A table that was never used: the kernel says so only under strict checking.
         Err(NetlinkError::Refused { source, .. }) if table.is_some() && source.is_absent() => return Ok(Vec::new()),
@@ -46,9 +68,9 @@ pub fn list(netlink: &mut Netlink, family: Family, table: Option<u32>) -> Result
     };
     let mut routes = Vec::with_capacity(answers.len());
     for message in answers.into_iter().filter_map(route_of) {
-        match hops_of(&message) {
+        match siblings::hops_of(&message) {
             None => routes.push(message),
-            Some(hops) => routes.extend(hops.iter().map(|hop| alone(&message, hop))),
+            Some(hops) => routes.extend(hops.iter().map(|hop| siblings::alone(&message, hop))),
         }
     }
     Ok(routes)
@@ -60,36 +82,6 @@ fn is_of_interest(header: &RouteHeader) -> bool {
             header.kind,
             RouteType::Unicast | RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw
         )
-}
-
-/// The next hops of what the kernel keeps as several routes: an IPv6 route with several next hops is a route for each,
-/// all with one key, shown as one. One of them can be removed, and another one added, without the others.
-fn hops_of(message: &RouteMessage) -> Option<&[KernelHop]> {
-    let is_object = || message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::NhId(_)));
-    if message.header.address_family != AddressFamily::Inet6 {
-        return None;
-    }
-    let hops = message.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::MultiPath(hops) if hops.len() > 1 => Some(hops.as_slice()),
-        _ => None,
-    });
-    hops.filter(|_| !is_object())
-}
-
-/// One of these routes.
-fn alone(message: &RouteMessage, hop: &KernelHop) -> RouteMessage {
-    let mut message = message.clone();
-    message.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::MultiPath(_)));
-    if hop.hops > 0 {
-        message.attributes.push(RouteAttribute::MultiPath(vec![hop.clone()]));
-    } else {
-        if hop.flags.contains(RouteNextHopFlags::Onlink) {
-            message.header.flags |= KernelFlags::Onlink;
-        }
-        message.attributes.push(RouteAttribute::Oif(hop.interface_index));
-        message.attributes.extend(hop.attributes.iter().cloned());
-    }
-    message
 }
 
 fn route_of(answer: RouteNetlinkMessage) -> Option<RouteMessage> {

@@ -83,6 +83,8 @@ pub struct Question<'q> {
     pub route_sources: &'q [IpAddr],
     /// Also list the attached interface's neighbours: its hardware address may change, which flushes them.
     pub lists_neighbours: bool,
+    /// Tables of the Pod of which only the default routes are looked at: what is in them is other attachments' alone.
+    pub aside: &'q [u32],
     /// Also list the node's table and rules, which costs more the more Pods it has.
     pub depth: Depth,
 }

@@ -75,7 +75,7 @@ pub(super) fn read(inside: &Inside<'_>, node: &Namespace, question: &Question<'_
     for family in &families {
         model.rules.extend(bounded("rules", rule::list(netlink, Side::Pod, *family).map_err(in_pod)?)?);
     }
-    let raw_routes = RawRoutes::read(&mut sockets.route, &families).map_err(in_pod)?;
+    let raw_routes = RawRoutes::read_beside(&mut sockets.route, &families, question.aside).map_err(in_pod)?;
     model.routes = bounded("routes", raw_routes.known().cloned().collect())?;
 
     read_sysctls(inside, &links, question, &mut model)?;

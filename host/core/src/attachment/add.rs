@@ -156,7 +156,8 @@ impl<'a> Attempt<'a> {
         depth: Depth,
         fault: Option<Fault>,
     ) -> Result<Added, AttachmentError> {
-        let mut observation = self.outlook.observe(pod, node, depth)?;
+        let aside = if depth == Depth::Lookup { self.outlook.tables_of_others() } else { Vec::new() };
+        let mut observation = self.outlook.observe(pod, node, depth, &aside)?;
         let facts = self.outlook.facts(&mut observation)?;
         let mut wire = Asking {
             call: self.outlook.call,

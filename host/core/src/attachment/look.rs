@@ -30,6 +30,7 @@ pub fn look(record: &Record, namespace: &Namespace) -> Result<Model, AttachmentE
         host_rule_table: settings.host_rule_table,
         route_sources: &record.route_sources,
         lists_neighbours: true,
+        aside: &[],
         depth: Depth::List,
     };
     let observation = namespace.enter(|pod| observe(pod, &mut node, &question))??;

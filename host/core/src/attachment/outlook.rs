@@ -54,12 +54,29 @@ impl Outlook<'_> {
         Prospect { projection, touched, plan }
     }
 
-    /// Reads both sides. The calling thread is in the Pod's namespace.
+    /// Tables that other attachments have to themselves, which a first ADD neither decides about nor changes: an
+    /// interface of a large Pod costs no more than one of a small Pod.
+    ///
+    /// The tables are looked into by whoever may have to give up what is in them, on behalf of guests, who see the Pod
+    /// whole, and when something was there unexpectedly. The first interface's is filled by others too.
+    pub(super) fn tables_of_others(&self) -> Vec<u32> {
+        if self.own.is_some() || self.call.pipeline.all_guests().next().is_some() {
+            return Vec::new();
+        }
+        let first = &self.call.settings.pod_default_cni_nic;
+        let is_aside = |outline: &&Outline| {
+            outline.interface() != first && outline.moved().iter().all(|moved| moved.from.route.is_default())
+        };
+        self.others.iter().filter(is_aside).filter_map(Outline::table).collect()
+    }
+
+    /// Reads both sides, but for what is in the tables `aside`. The calling thread is in the Pod's namespace.
     pub(super) fn observe(
         &self,
         pod: &Inside<'_>,
         node: &mut NodeSockets,
         depth: Depth,
+        aside: &[u32],
     ) -> Result<Observation, AttachmentError> {
         let request = &self.call.request;
         let node_veth = node_veth_name(&request.container);
@@ -72,6 +89,7 @@ impl Outlook<'_> {
             host_rule_table: self.call.settings.host_rule_table,
             route_sources: self.own.as_ref().map(|own| own.route_sources.as_slice()).unwrap_or_default(),
             lists_neighbours: self.call.may_alter_mac(),
+            aside,
             depth,
         };
         Ok(observe(pod, node, &question)?)

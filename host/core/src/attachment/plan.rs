@@ -58,7 +58,7 @@ pub fn plan(call: &AddCall) -> Result<Planned, AttachmentError> {
     let outlook = Outlook { call, store: store.as_ref(), own, others };
     let mut see = |depth| {
         call.namespace.enter(|pod| -> Result<_, AttachmentError> {
-            let mut observation = outlook.observe(pod, &mut node, depth)?;
+            let mut observation = outlook.observe(pod, &mut node, depth, &[])?;
             Ok((outlook.facts(&mut observation)?, observation.model))
         })?
     };
