@@ -301,6 +301,31 @@ fn tables_survive_hot_plug_and_nobody_elses_is_taken() {
     });
 }
 
+/// An ADD does not look into the tables of the other attachments, unless it meets what it did not expect.
+#[test]
+fn what_came_back_to_main_is_moved_by_the_next_interfaces_add() {
+    run(|lab| {
+        let pod = lab.pod("p1")?;
+        let networks = [(1, 20), (2, 21), (1, 22)].map(|(lan, number)| lab.network(lan, number, Families::Dual));
+        pod.attach("eth0", &networks[0], &lab.cluster())?;
+        pod.attach("net1", &networks[1], &lab.cluster())?;
+        let before = pod.host.snapshot()?;
+        pod.host.ip(&["route append default via 10.7.0.1 dev net1", "route del default table 101"])?;
+        pod.attach("net2", &networks[2], &lab.cluster())?;
+        let after = pod.host.snapshot()?;
+        let of_net1 = |line: &&str| line.contains("dev net1 ");
+        let defaults = |lines: &coordinator_lab::Snapshot| -> Vec<String> {
+            lines.with("default").filter(of_net1).map(str::to_owned).collect()
+        };
+        assert_eq!(defaults(&after), defaults(&before));
+        lab.all_is_well(&pod)?;
+        let mut configuration = networks[1].configuration("coordinator", &lab.cluster());
+        configuration["prevResult"] = pod.result("net1");
+        pod.call(&plugin()?, "CHECK", "net1", &configuration)?;
+        Ok(())
+    });
+}
+
 /// Makes a record what the first version of records was: one line with all that calls act on, and two for people.
 fn as_of_old(pod: &Pod, interface: &str) -> Result<()> {
     let path = format!("/run/coordinator/{}/if-{interface}.json", pod.container);
