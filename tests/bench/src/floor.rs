@@ -171,7 +171,7 @@ fn observe_pod(places: &Places, world: &World) -> Result<(Netlink, Nftables, Vec
     link::namespace_id(&mut pod, places.node.as_fd())??;
     address::list(&mut pod)?;
     for family in world.families {
-        route::list(&mut pod, *family, None)?;
+        route::list_beside(&mut pod, *family, &world.aside)?;
         rule::list(&mut pod, Side::Pod, *family)?;
     }
     for key in ["all/src_valid_mark", "all/rp_filter", "default/rp_filter"] {

@@ -42,6 +42,7 @@ impl<'f> Further<'f> {
     /// The interface of this number, in a Pod whose first one has number `number` in the lab, the next one the next.
     pub(super) fn new(families: &'f [Family], nth: u8, number: u8, node_veth: &str) -> Self {
         let mut world = World::new(families, number);
+        world.aside = (2..nth).map(table_of).collect();
         world.attached = format!("net{}", nth - 1);
         world.pod_ips = pod_ips(families, lan(nth), number + nth - 1);
         node_veth.clone_into(&mut world.node_veth);
@@ -49,9 +50,7 @@ impl<'f> Further<'f> {
     }
 
     fn table(&self) -> Table {
-        // The first interface's table is made with the third's, behind it.
-        let number = 99 + u32::from(self.nth) + u32::from(self.nth > 3);
-        Table { number, interface: self.world.attached.clone(), ips: self.world.pod_ips.clone() }
+        Table { number: table_of(self.nth), interface: self.world.attached.clone(), ips: self.world.pod_ips.clone() }
     }
 
     fn first_table(&self) -> Option<Table> {
@@ -153,6 +152,11 @@ impl<'f> Further<'f> {
         }
         send(&mut node, &requests)
     }
+}
+
+/// The number of the n-th interface's table; the first one's is made with the third's, behind it.
+fn table_of(nth: u8) -> u32 {
+    99 + u32::from(nth) + u32::from(nth > 3)
 }
 
 /// Of the lab's two networks.

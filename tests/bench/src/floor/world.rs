@@ -45,6 +45,8 @@ pub struct World<'f> {
     pub attached: String,
     /// The node's end of the veth pair.
     pub node_veth: String,
+    /// Tables of the Pod that are not looked into.
+    pub aside: Vec<u32>,
 }
 
 /// The addresses that the lab gives an interface on one of its networks.
@@ -84,6 +86,7 @@ impl<'f> World<'f> {
             pod_ips: pod_ips(families, 1, number),
             attached: "eth0".to_owned(),
             node_veth: format!("vethfloor{number}"),
+            aside: Vec::new(),
         }
     }
 
