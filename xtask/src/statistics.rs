@@ -68,11 +68,13 @@ pub fn table(entries: &[(String, Summary)]) -> String {
     text
 }
 
-fn milliseconds(time: Duration) -> String {
+/// As tables show it.
+pub fn milliseconds(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1000.0)
 }
 
-fn mebibytes(kib: u64) -> String {
+/// As tables show it.
+pub fn mebibytes(kib: u64) -> String {
     format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024)
 }
 

@@ -7,7 +7,10 @@ use super::{
     Programs, compete,
     seat::{Seat, contender},
 };
-use crate::measure::Program;
+use crate::{
+    measure::Program,
+    statistics::{mebibytes, milliseconds},
+};
 
 const NAMES: [&str; 8] = ["eth0", "net1", "net2", "net3", "net4", "net5", "net6", "net7"];
 
@@ -49,17 +52,13 @@ pub(super) fn measure(lab: &Lab, programs: &Programs, runs: usize) -> Result<()>
         commands.iter().flatten().map(|(name, add, del)| contender(name, add, None, Some(del))).collect();
     let measured = compete(&mut contenders, runs)?;
     println!("\n### ADD of the n-th interface, dual, medians of {runs} interleaved runs\n");
-    println!("| interface | floor | coordinator | p10 | p90 | coordinator − floor | peak RSS |");
+    println!("| interface | floor | coordinator | p10 | p90 | above floor | peak RSS |");
     println!("|--:|--:|--:|--:|--:|--:|--:|");
     for (at, pair) in measured.chunks(2).enumerate() {
         let [(_, floor), (_, plugin)] = pair else { continue };
-        let [base, median, p10, p90] =
-            [floor.median, plugin.median, plugin.p10, plugin.p90].map(|it| it.as_secs_f64() * 1e3);
-        let (own, peak) = (median - base, plugin.peak_rss_kib / 1024);
-        println!(
-            "| {} | {base:.3} ms | {median:.3} ms | {p10:.3} ms | {p90:.3} ms | {own:.3} ms | {peak} MiB |",
-            at + 1
-        );
+        let above = plugin.median.saturating_sub(floor.median);
+        let times = [floor.median, plugin.median, plugin.p10, plugin.p90, above].map(milliseconds);
+        println!("| {} | {} | {} |", at + 1, times.join(" | "), mebibytes(plugin.peak_rss_kib));
     }
     Ok(())
 }
