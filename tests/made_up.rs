@@ -4,7 +4,7 @@
 use std::{env, fmt, ops::Range};
 
 use anyhow::{Context as _, Result, ensure};
-use coordinator_lab::{Families, Lab, Network, Overlay, Pod, difference, plugin, tell};
+use coordinator_lab::{Families, Lab, Network, Overlay, Pod, all_are_well, difference, plugin, tell};
 use serde_json::{Value, json};
 
 /// The stories that are told when nobody asks for others.
@@ -56,6 +56,9 @@ impl Story {
         let base = 20 + u8::try_from(number % 20).unwrap() * 5;
         let overlay = (dice.below(3) == 0).then(|| dice.one_of(&Overlay::ALL));
         let first_families = match overlay {
+            // Of IPv6 routes that macvlan joins to the overlay's, the kernel shows one MTU, that of the first: whose it is
+            // comes out when they are parted, and a repeated ADD corrects it.
+            Some(Overlay::Cilium) => Families::V4,
             // Its bridge has an IPv4 address.
             Some(Overlay::Flannel) => dice.one_of(&[Families::V4, Families::Dual]),
             _ => dice.one_of(&Families::ALL),
@@ -121,7 +124,12 @@ impl Story {
             pod.forget(network);
             let gone = &self.going[..=at];
             if !pod.addresses().is_empty() {
-                lab.all_is_well(&pod).with_context(|| format!("without {name}"))?;
+                lab.expose(&pod)?;
+                let mut checks = lab.checks(&pod);
+                // Without its first interface the Pod may ask from another address than the service leads to, and then
+                // answers itself past the node.
+                checks.retain(|check| !check.name().contains("service (itself)"));
+                all_are_well(&checks).with_context(|| format!("without {name}"))?;
             }
             self.nothing_drifts(&pod, gone).with_context(|| format!("without {name}"))?;
         }

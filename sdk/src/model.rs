@@ -105,7 +105,9 @@ impl Model {
             let table = addresses.find_map(|address| {
                 let from = Some(IpNet::from(address.ip()));
                 let mut rules = self.rules.iter().filter(|known| known.protocol == PROTOCOL);
-                rules.find(|known| known.rule.side == Side::Pod && known.rule.sources == from)
+                // One with a destination as well is about a part of what the address sends.
+                let is_whole = |rule: &Rule| rule.side == Side::Pod && rule.sources == from && rule.to.is_none();
+                rules.find(|known| is_whole(&known.rule))
             });
             link.table = table.map(|known| known.rule.table).or(link.table);
         }

@@ -11,7 +11,7 @@ use coordinator_sdk::{
 };
 use ipnet::IpNet;
 
-use super::reach;
+use super::{first_interface, reach};
 
 /// The number of the routing table `default` (`RT_TABLE_DEFAULT`).
 const TABLE_DEFAULT: u32 = 253;
@@ -31,6 +31,7 @@ impl Stage for InterfaceRoutesStage {
         let first = facts.settings.pod_default_cni_nic.as_str();
         let attached = facts.request.interface.as_str();
         let mut used = used_tables(facts);
+        let mut is_first_tuned = false;
         let mut interfaces = tuned(facts);
         // The attached one takes its number first.
         interfaces.sort_by_key(|interface| interface != attached);
@@ -44,7 +45,9 @@ impl Stage for InterfaceRoutesStage {
             };
             used.insert(table);
             own_table(facts, &interface, table, &mut decision);
+            is_first_tuned |= interface == first;
         }
+        first_interface::keep_its_way(facts, &used, is_first_tuned, &mut decision);
         Ok(decision)
     }
 }
@@ -89,7 +92,7 @@ fn holder(facts: &Facts, family: Family) -> Option<String> {
     candidates.find(|name| has_default(name)).map(str::to_owned)
 }
 
-fn in_main(facts: &Facts) -> impl Iterator<Item = &KnownRoute> {
+pub(super) fn in_main(facts: &Facts) -> impl Iterator<Item = &KnownRoute> {
     facts.model.routes_of(Side::Pod).filter(|known| known.route.table == TABLE_MAIN)
 }
 
@@ -101,7 +104,7 @@ fn used_tables(facts: &Facts) -> BTreeSet<u32> {
     with_routes.chain(rules.map(|known| known.rule.table)).chain(others).collect()
 }
 
-fn lowest_free(used: &BTreeSet<u32>) -> u32 {
+pub(super) fn lowest_free(used: &BTreeSet<u32>) -> u32 {
     let is_free = |table: &u32| !used.contains(table) && !(TABLE_DEFAULT..=TABLE_LOCAL).contains(table);
     (FIRST_INTERFACE_TABLE..=u32::MAX).find(is_free).unwrap_or(u32::MAX)
 }
@@ -168,7 +171,7 @@ fn own_table(facts: &Facts, interface: &str, table: u32, decision: &mut Decision
 }
 
 /// Routes with one key are one route with all their next hops: of IPv6 the kernel shows each on its own.
-fn joined(routes: impl IntoIterator<Item = Route>) -> Vec<Route> {
+pub(super) fn joined(routes: impl IntoIterator<Item = Route>) -> Vec<Route> {
     let mut joined: Vec<Route> = Vec::new();
     for route in routes {
         match joined.iter_mut().find(|known| known.family() == Family::Ipv6 && known.key() == route.key()) {

@@ -4,6 +4,7 @@
 //! be replayed on recorded facts and the same source can be compiled as a guest.
 
 mod detect;
+mod first_interface;
 mod interface_routes;
 mod mac_prefix;
 mod mode;

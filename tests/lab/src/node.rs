@@ -26,6 +26,8 @@ use crate::{
 const NODE: [&str; 2] = ["10.6.1.10", "fd00:10:6::110"];
 const MANAGEMENT: [&str; 2] = ["172.20.0.10", "fd00:172:20::10"];
 pub(crate) const ROUTER: [&str; 2] = ["10.6.0.1", "fd00:10:6::1"];
+/// The router's addresses on the second LAN.
+const SECOND: [&str; 2] = ["10.7.0.1", "fd00:10:7::1"];
 const OUTSIDE: [&str; 2] = ["192.0.2.10", "2001:db8::10"];
 const OVERLAY: [&str; 2] = ["10.244.1.100", "fd00:244::100"];
 
@@ -365,6 +367,10 @@ impl Lab {
             check(format!("{family} overlay pod > {whom}"), &self.overlay, None, &pod_ip, PORT);
             if !pod.is_of_overlay(ip) {
                 check(format!("{family} outside > {whom}"), &self.outside, None, &pod_ip, PORT);
+                // What a host of either LAN would ask, on whichever the Pod's address is.
+                for lan in [ROUTER[at], SECOND[at]] {
+                    check(format!("{family} {lan} > {whom}"), &self.router, lan.parse().ok(), &pod_ip, PORT);
+                }
             }
             if is_first {
                 check(format!("{family} outside > nodePort (Cluster)"), &self.outside, None, NODE[at], NODE_PORT);
