@@ -141,8 +141,13 @@ fn rules<'l>(side: &str, host: &'l Host, family: &str, all: &mut Vec<Damage<'l>>
             "" => String::new(),
             mark => format!(" fwmark {mark}/{}", text(rule, "fwmask")),
         };
-        let object = format!("{side} rule ipv{family} {priority}: from {from}{mark} lookup {table}");
-        let line = format!("{flag} rule del priority {priority} from {from}{mark} lookup {table} protocol {PROTOCOL}");
+        let to = match text(rule, "dst") {
+            "" => String::new(),
+            network => format!(" to {network}/{}", rule["dstlen"]),
+        };
+        let what = format!("from {from}{to}{mark} lookup {table}");
+        let object = format!("{side} rule ipv{family} {priority}: {what}");
+        let line = format!("{flag} rule del priority {priority} {what} protocol {PROTOCOL}");
         all.push(Damage { object, host, program: "ip", arguments: words(&line) });
     }
     Ok(())

@@ -33,7 +33,7 @@ impl Stage for NeighboursStage {
         for family in facts.families().into_iter().filter(|family| reach::is_beside(facts, *family)) {
             for ip in reach::of_node(facts, family) {
                 let entry = Neighbour { device: pod.clone(), ip, mac: node_mac };
-                decision.push(Change::AddNeighbour(entry), "the node's address is behind the pair that leads to it");
+                decision.push(Change::AddNeighbour(entry), "the node's address is behind the veth pair");
             }
         }
         Ok(decision)
