@@ -24,7 +24,7 @@ use std::{
 
 use call::{Command, Configuration, Environment};
 use coordinator_core::{
-    guest,
+    process,
     tally::{self, Call},
 };
 use error::{CniError, Code};
@@ -41,7 +41,7 @@ const LIMIT: u64 = 4 << 20;
 fn main() -> ExitCode {
     let begun = Instant::now();
     report_panics();
-    guest::end_with_the_process();
+    process::ends_with_its_call();
     let environment = Environment::of_process();
     let text = read_configuration();
     // Errors are given in the caller's version, when that much of the configuration can be read.

@@ -1,6 +1,6 @@
 //! What `coordinator`'s binaries share: settings, pipelines, records, and the life of an attachment.
 
-// `guest/artefact.rs` maps artefacts, which is unsafe by nature.
+// `guest/artefact.rs` maps artefacts and `guest/clock.rs` handles a signal, which are unsafe by nature.
 #![deny(unsafe_code)]
 
 pub mod attachment;
@@ -15,6 +15,7 @@ pub mod node_defaults;
 pub mod path;
 pub mod pipeline;
 pub mod preparation;
+pub mod process;
 pub mod record;
 pub mod replay;
 pub mod runner;

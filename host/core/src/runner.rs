@@ -86,8 +86,7 @@ impl Wire for Recorded {
 ///
 /// # Errors
 /// A stage refuses, or proposes what does not fit; or the wire cannot be asked.
-pub fn run<W: Wire>(pipeline: &Pipeline, begun: Projection, wire: &mut W) -> Result<Projection, W::Error> {
-    let mut projection = begun;
+pub fn run<W: Wire>(pipeline: &Pipeline, mut projection: Projection, wire: &mut W) -> Result<Projection, W::Error> {
     for step in &pipeline.steps {
         if let Some(why) = step.when.objection(projection.facts()) {
             debug!(stage = step.name, why, "The stage is skipped.");

@@ -40,6 +40,9 @@ pub(super) fn keep_its_way(facts: &Facts, used: &BTreeSet<u32>, is_tuned: bool, 
                 rules.push(rule);
             }
         }
+        if rules.is_empty() {
+            continue;
+        }
         let is_way = |known: &&KnownRoute| known.route.is_default() && known.route.leaves_only_by(&first.name);
         let of_family = |known: &&KnownRoute| known.route.family() == family;
         let mut defaults: Vec<&KnownRoute> = in_main(facts).filter(of_family).filter(is_way).collect();
@@ -48,7 +51,7 @@ pub(super) fn keep_its_way(facts: &Facts, used: &BTreeSet<u32>, is_tuned: bool, 
             let here = facts.model.routes_of(Side::Pod).filter(|known| known.flags.ours && known.route.table == table);
             defaults = here.filter(of_family).filter(is_way).collect();
         }
-        if rules.is_empty() || defaults.is_empty() {
+        if defaults.is_empty() {
             continue;
         }
         let defaults = joined(defaults.into_iter().map(|known| Route { table, ..known.route.clone() }));

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     conflict_report::ConflictReport,
+    process,
     record::{About, ContainerLock, Fingerprint, NamespaceIdentity, Outline, Record, Share, State, Store},
     runner,
 };
@@ -62,19 +63,27 @@ fn settle_old_records(
 ) -> Result<Vec<Outline>, AttachmentError> {
     let outlines = lock.outlines()?;
     let interrupted = State::interrupted_of(&outlines);
-    let is_dead = |interface: &InterfaceName, namespace: Option<&NamespaceIdentity>| {
-        interrupted.contains(interface) || namespace.is_some_and(|known| !known.is(&call.namespace))
-    };
-    if !outlines.iter().any(|outline| is_dead(outline.interface(), outline.namespace())) {
+    if !outlines.iter().any(|outline| is_dead(call, &interrupted, outline.interface(), outline.namespace())) {
         return Ok(outlines);
     }
     let mut living = lock.records()?;
-    while let Some(at) = living.iter().position(|record| is_dead(&record.interface, record.namespace.as_ref())) {
+    let is_due = |record: &Record| is_dead(call, &interrupted, &record.interface, record.namespace.as_ref());
+    while let Some(at) = living.iter().position(is_due) {
         let dead = living.remove(at);
         warn!(interface = %dead.interface, "Cleaning up after an earlier call.");
         release::release(store, lock, &dead, &mut living, Some(&call.namespace), Reason::Interrupted)?;
     }
     Ok(lock.outlines()?)
+}
+
+/// Whether a record is of a call that was killed, or of a namespace that is no more.
+pub(super) fn is_dead(
+    call: &AddCall,
+    interrupted: &[InterfaceName],
+    interface: &InterfaceName,
+    namespace: Option<&NamespaceIdentity>,
+) -> bool {
+    interrupted.contains(interface) || namespace.is_some_and(|known| !known.is(&call.namespace))
 }
 
 /// The attachment's own record, and the outlines of the others.
@@ -190,8 +199,7 @@ impl<'a> Attempt<'a> {
         {
             added.warnings.push(format!("{stage}: {error}"));
         }
-        // They go with the process, which ends now: to give them back value by value takes a twentieth of its work.
-        std::mem::forget((observation, projection, record, touched, plan));
+        process::give_back((observation, projection, record, touched, plan));
         Ok(added)
     }
 

@@ -36,8 +36,7 @@ pub(super) struct Prospect {
 
 impl Outlook<'_> {
     /// What becomes of a run of the pipeline: what an earlier ADD made and no stage asked for is given up.
-    pub(super) fn prospect(&self, run: Projection) -> Prospect {
-        let mut projection = run;
+    pub(super) fn prospect(&self, mut projection: Projection) -> Prospect {
         let touched = projection.touched();
         if let Some(own) = &self.own {
             let raised = own.raised();

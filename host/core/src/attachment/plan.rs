@@ -11,7 +11,7 @@ use coordinator_stages::{
 
 use super::{
     AddCall, AttachmentError,
-    add::split,
+    add::{is_dead, split},
     outlook::{Outlook, Prospect},
 };
 use crate::{
@@ -49,9 +49,7 @@ pub fn plan(call: &AddCall) -> Result<Planned, AttachmentError> {
         None => Vec::new(),
     };
     let unfinished = State::interrupted_of(&outlines);
-    let is_dead = |outline: &Outline| {
-        unfinished.contains(outline.interface()) || outline.namespace().is_some_and(|known| !known.is(&call.namespace))
-    };
+    let is_dead = |outline: &Outline| is_dead(call, &unfinished, outline.interface(), outline.namespace());
     let (dead, living): (Vec<Outline>, Vec<Outline>) = outlines.into_iter().partition(is_dead);
     let interrupted = dead.iter().map(Outline::record).collect::<Result<_, _>>()?;
     let (own, others) = split(living, call)?;

@@ -285,12 +285,13 @@ fn checksum(file: &File) -> std::io::Result<Checksum> {
 fn map(runtime: &Runtime, file: &File) -> Result<Component, String> {
     // The open file itself, whatever its name means by now.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // SAFETY: `Component::deserialize_file` must get only what an engine's `Component::serialize` made, and the file must
-    // not change while it is mapped. This is the open file whose content has the checksum in the manifest that `store`
+    // `Component::deserialize_file` must get only what an engine's `Component::serialize` made, and the file must not
+    // change while it is mapped. This is the open file whose content has the checksum in the manifest that `store`
     // wrote beside it. Both files, on their open descriptors, belong to the effective user and can be written by
     // nobody else, in a directory of which the same is true; this program replaces them by renames and never writes
     // into one that is there. The engine itself refuses the artefact of another engine, by the version string of
     // `engine.rs`.
+    // SAFETY: By all this the content is what `Component::serialize` made, and stays so while it is mapped.
     unsafe { Component::deserialize_file(&runtime.engine, path) }.map_err(|error| format!("{error:#}"))
 }
 

@@ -30,7 +30,7 @@ pub(super) fn begin(runtime: &'static Runtime) -> Result<Ticks, GuestError> {
 #[allow(unsafe_code, reason = "a signal's handler may do next to nothing")]
 fn handle(runtime: &'static Runtime) -> std::io::Result<()> {
     let engine = &runtime.engine;
-    // SAFETY: The handler may do only what is async-signal-safe, and must not panic. `Engine::increment_epoch` is
-    // documented to be so: it makes no system call and adds to one atomic number. The engine lives as long as the process.
+    // The handler may do only what is async-signal-safe, and must not panic; the engine lives as long as the process.
+    // SAFETY: `Engine::increment_epoch` is documented to be so: no system call, one addition to an atomic number.
     unsafe { signal_hook_registry::register(SIGNAL, || engine.increment_epoch()) }.map(drop)
 }

@@ -3,10 +3,7 @@
 //! The plugin's engine can map and run artefacts, and has no compiler. The tool's has one, and is set up by the
 //! same function, so that what one compiles the other takes.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::OnceLock;
 
 use wasmtime::{Config, Engine, ModuleVersionStrategy};
 
@@ -26,21 +23,6 @@ pub(super) const MEMORY_RESERVATION: u64 = 4 << 30;
 const GUARD: u64 = 64 << 10;
 /// The stack of a guest, bytes.
 pub(super) const STACK: usize = 512 << 10;
-
-static ENDS_SOON: AtomicBool = AtomicBool::new(false);
-
-/// For a process that ends with its call: what guests have mapped stays until then, and goes in one piece. Giving it
-/// back one mapping after the other costs 0.1 ms for each guest.
-pub fn end_with_the_process() {
-    ENDS_SOON.store(true, Ordering::Relaxed);
-}
-
-/// Gives back what a guest held, unless the process does it soon.
-pub(super) fn give_back<T>(held: T) {
-    if ENDS_SOON.load(Ordering::Relaxed) {
-        std::mem::forget(held);
-    }
-}
 
 /// The engine.
 pub struct Runtime {

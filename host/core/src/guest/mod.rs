@@ -25,7 +25,7 @@ mod stage;
 pub use artefact::{Artefacts, Checksum, DIRECTORY, Digest, DigestError, Manifest};
 #[cfg(feature = "compiler")]
 pub use compile::{Compiled, compile, encode, is_component};
-pub use engine::{BUILD, Runtime, end_with_the_process};
+pub use engine::{BUILD, Runtime};
 pub use failure::GuestError;
 pub use limits::Limits;
 #[cfg(feature = "compiler")]

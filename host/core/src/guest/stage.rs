@@ -13,11 +13,14 @@ use super::{
     artefact::{self, Artefacts, Digest},
     bindings::{Stage, StagePre, coordinator::stage::about},
     clock, convert,
-    engine::{self, Runtime, STACK},
+    engine::{Runtime, STACK},
     failure::GuestError,
     limits::{Limits, Met, State},
 };
-use crate::check::{self, Checker};
+use crate::{
+    check::{self, Checker},
+    process,
+};
 
 /// Problems with options that one message names.
 const MOST_PROBLEMS: usize = 20;
@@ -187,7 +190,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        engine::give_back(self.loaded.take());
+        process::give_back(self.loaded.take());
     }
 }
 
@@ -235,7 +238,7 @@ impl Call {
     fn end(self) {
         let Self { store, instance, ticks, .. } = self;
         drop(ticks);
-        engine::give_back((store, instance));
+        process::give_back((store, instance));
     }
 
     /// What it says of itself.
