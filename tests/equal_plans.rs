@@ -235,8 +235,8 @@ fn facts() -> impl Strategy<Value = Facts> {
         facts.request.interface = if tunes { "net1" } else { "eth0" }.parse().unwrap();
         facts.request.pod_namespace = text.clone();
         facts.request.metadata = [(text.clone(), text.clone())].into();
-        facts.request.config = serde_json::json!({"args": [text.clone(), 1, null]});
-        facts.extra = [(text.clone(), serde_json::json!({"x": 1.5}))].into();
+        facts.request.config = serde_json::json!({"args": [text.clone(), 1, null]}).into();
+        facts.extra = [(text.clone(), serde_json::json!({"x": 1.5}).into())].into();
         facts.others = vec![OtherAttachment { interface: "net9".parse().unwrap(), network: text, table: Some(109) }];
         facts.model.sysctls.push(Sysctl {
             side: Side::Node,

@@ -42,6 +42,7 @@ macro_rules! export_stage {
                         $name,
                         env!("CARGO_PKG_VERSION"),
                         &[$($grant),*],
+                        option_env!("COORDINATOR_STAGE_SCHEMA"),
                     )
                 }
 

@@ -37,6 +37,7 @@ mod facts;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
+mod json;
 mod key;
 mod log;
 mod mac;
@@ -56,6 +57,7 @@ pub use change::{AddressEdit, Change, Decision, LinkEdit, Proposal, Refusal, Rou
 pub use diff::{Edit, Plan, PlannedEdit, diff};
 pub use drift::{Drift, drifts};
 pub use facts::{Claim, Facts, Mode, OtherAttachment, Request};
+pub use json::Json;
 pub use key::Key;
 pub use log::log;
 pub use mac::{Mac, MacPrefix, ParseMacError};

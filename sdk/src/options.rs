@@ -1,9 +1,16 @@
 //! A stage's options: from the JSON of `[stage.with]` to the stage's own type, and their schema.
 
+mod key;
+mod parts;
+mod reader;
+mod text;
+
 use std::fmt;
 
+use reader::Reader;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use text::Text;
 
 /// What is wrong with options.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,6 +19,15 @@ pub struct OptionsProblem {
     pub path: String,
     /// What is wrong, and what would be right.
     pub text: String,
+}
+
+impl OptionsProblem {
+    /// The same, of a value within another: `step` leads from that one to this, `name` or `[2]`.
+    fn within(mut self, step: &str) -> Self {
+        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        self.path = [step, dot, &self.path].concat();
+        self
+    }
 }
 
 impl fmt::Display for OptionsProblem {
@@ -28,18 +44,12 @@ impl fmt::Display for OptionsProblem {
 /// # Errors
 /// What is wrong first.
 pub fn parse<O: DeserializeOwned>(text: &str) -> Result<O, OptionsProblem> {
-    let wrong = match serde_json::from_str(text) {
-        Ok(options) => return Ok(options),
-        Err(error) => error,
+    let read = |text| {
+        let mut text = Text::new(text);
+        let read = O::deserialize(Reader(&mut text))?;
+        text.end().map(|()| read)
     };
-    if is_empty_object(text)
-        && let Ok(options) = serde_json::from_str("null")
-    {
-        return Ok(options);
-    }
-    let said = wrong.to_string();
-    let reason = said.rsplit_once(" at line ").map_or(said.as_str(), |(reason, _)| reason);
-    Err(OptionsProblem { path: path_at(text, wrong.line(), wrong.column()), text: reason.to_owned() })
+    read(text).or_else(|wrong| if is_empty_object(text) { read("null").map_err(|_| wrong) } else { Err(wrong) })
 }
 
 /// The JSON Schema of options; empty when the stage takes none.
@@ -53,60 +63,9 @@ fn is_empty_object(text: &str) -> bool {
     text.chars().filter(|c| !c.is_whitespace()).eq("{}".chars())
 }
 
-/// The path of the value that ends at, or holds, a place in a JSON text; both numbers count from 1.
-fn path_at(text: &str, line: usize, column: usize) -> String {
-    enum Step {
-        Key(String),
-        Index(usize),
-    }
-    let before = text.lines().take(line.saturating_sub(1)).map(|line| line.len().saturating_add(1)).sum::<usize>();
-    let end = before.saturating_add(column).min(text.len());
-    let mut steps: Vec<Step> = Vec::new();
-    let mut word: Option<String> = None;
-    let mut last = String::new();
-    let mut is_escaped = false;
-    for (at, c) in text.char_indices() {
-        if at >= end {
-            break;
-        }
-        match (&mut word, c) {
-            (Some(inside), _) if is_escaped || c == '\\' => {
-                is_escaped = !is_escaped;
-                inside.push(c);
-            }
-            (Some(_), '"') => last = word.take().unwrap_or_default(),
-            (Some(inside), _) => inside.push(c),
-            (None, '"') => word = Some(String::new()),
-            (None, '{') => steps.push(Step::Key(String::new())),
-            (None, '[') => steps.push(Step::Index(0)),
-            // The place of an error is the last byte of its value, which may be this.
-            (None, '}' | ']') if at.saturating_add(1) < end => drop(steps.pop()),
-            (None, ':') => {
-                if let Some(Step::Key(key)) = steps.last_mut() {
-                    *key = std::mem::take(&mut last);
-                }
-            }
-            (None, ',') => {
-                if let Some(Step::Index(index)) = steps.last_mut() {
-                    *index = index.saturating_add(1);
-                }
-            }
-            (None, _) => {}
-        }
-    }
-    let mut path = String::new();
-    for step in &steps {
-        match step {
-            Step::Key(key) if path.is_empty() || key.is_empty() => path.push_str(key),
-            Step::Key(key) => path.push_str(&format!(".{key}")),
-            Step::Index(index) => path.push_str(&format!("[{index}]")),
-        }
-    }
-    path
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde::Deserialize;
 
     use super::*;
@@ -142,6 +101,109 @@ mod tests {
             assert!(problem.to_string().contains(expected), "{text}: {problem}");
         }
         assert_eq!(parse::<Options>(r#"{"count":2}"#), Ok(Options { count: 2, rails: Vec::new() }));
+    }
+
+    /// Everything that serde's derive asks of a reader.
+    #[derive(Debug, Default, Clone, PartialEq, serde::Serialize, Deserialize)]
+    #[serde(default)]
+    struct All {
+        flag: bool,
+        small: u8,
+        signed: i16,
+        large: u64,
+        real: f64,
+        letter: char,
+        text: String,
+        maybe: Option<i32>,
+        unit: (),
+        pair: (u8, String),
+        list: Vec<Choice>,
+        named: std::collections::BTreeMap<String, Choice>,
+        numbered: std::collections::BTreeMap<u16, Option<bool>>,
+        any: serde_json::Value,
+    }
+
+    #[derive(Debug, Clone, PartialEq, serde::Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Choice {
+        Plain,
+        Wrapped(Vec<String>),
+        Pair(u8, i8),
+        Fields { a: bool, b: Option<Box<Choice>> },
+    }
+
+    fn choice() -> impl Strategy<Value = Choice> {
+        let leaf = prop_oneof![
+            Just(Choice::Plain),
+            any::<Vec<String>>().prop_map(Choice::Wrapped),
+            any::<(u8, i8)>().prop_map(|(a, b)| Choice::Pair(a, b)),
+        ];
+        leaf.prop_recursive(3, 8, 1, |inner| {
+            (any::<bool>(), proptest::option::of(inner)).prop_map(|(a, b)| Choice::Fields { a, b: b.map(Box::new) })
+        })
+    }
+
+    prop_compose! {
+        fn all()(
+            (flag, small, signed, large) in any::<(bool, u8, i16, u64)>(),
+            (letter, text, maybe) in any::<(char, String, Option<i32>)>(),
+            real in -1e12..1e12_f64,
+            pair in any::<(u8, String)>(),
+            list in proptest::collection::vec(choice(), 0..4),
+            named in proptest::collection::btree_map(any::<String>(), choice(), 0..4),
+            numbered in any::<std::collections::BTreeMap<u16, Option<bool>>>(),
+        ) -> All {
+            let any = serde_json::json!({"x": [null, -1, 1.5, text.clone()], "y": {}});
+            All { flag, small, signed, large, real, letter, text, maybe, unit: (), pair, list, named, numbered, any }
+        }
+    }
+
+    proptest! {
+        /// What serde_json writes is read as serde_json reads it, in both of its layouts; and of a text in which something
+        /// was replaced, both say whether it is right.
+        #[test]
+        fn it_reads_what_serde_json_reads(
+            options in all(),
+            at in any::<prop::sample::Index>(),
+            with in prop_oneof![Just(""), Just("\""), Just(","), Just("{"), Just("]"), Just("\\"), Just("0"), Just("-"), Just(" ")],
+        ) {
+            let [short, long] = [serde_json::to_string(&options), serde_json::to_string_pretty(&options)].map(Result::unwrap);
+            // Its own reader may be off by a bit in the last place.
+            let expected: All = serde_json::from_str(&short).unwrap();
+            let read = parse::<All>(&short).unwrap();
+            prop_assert!((read.real - expected.real).abs() <= expected.real.abs() * 1e-15);
+            prop_assert_eq!(All { real: 0.0, ..read }, All { real: 0.0, ..expected.clone() });
+            prop_assert_eq!(All { real: 0.0, ..parse::<All>(&long).unwrap() }, All { real: 0.0, ..expected });
+            let places: Vec<usize> = long.char_indices().map(|(place, _)| place).collect();
+            let place = places[at.index(places.len())];
+            let length = long[place..].chars().next().unwrap().len_utf8();
+            let other = [&long[..place], with, &long[place + length..]].concat();
+            let (ours, theirs) = (parse::<All>(&other), serde_json::from_str::<All>(&other));
+            prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{} {:?} {:?}", other, ours.err(), theirs.err());
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_with_its_place() {
+        let bad = [
+            ("", "a value should stand where it ends"),
+            ("{\"count\":1} x", "the end should stand where byte 12 is 'x'"),
+            ("{\"count\":01}", "a number should stand where byte 9"),
+            ("{\"count\" 1}", "`:` should stand"),
+            ("{\"count\":1,}", "a string should stand where byte 11 is '}'"),
+            ("{\"count\":1 \"x\":2}", "`,` or `}` should stand"),
+            ("{\"count", "the end of a string should stand where it ends"),
+            ("{\"\\ud800\":1}", "\\ud800 is half of a character"),
+            ("{\"count\":1.5}", "count: invalid type: number `1.5`, expected u32"),
+            ("{\"count\":4294967296}", "count: invalid value: integer `4294967296`, expected u32"),
+        ];
+        for (text, expected) in bad {
+            let problem = parse::<Options>(text).unwrap_err().to_string();
+            assert!(problem.contains(expected), "{text}: {problem}");
+        }
+        let deep = format!("{{\"count\":{}1", "[".repeat(100_000));
+        assert!(parse::<serde_json::Value>(&deep).unwrap_err().to_string().contains("128 deep"));
+        assert!(parse::<serde::de::IgnoredAny>(&deep).unwrap_err().to_string().contains("128 deep"));
     }
 
     #[test]

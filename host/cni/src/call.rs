@@ -145,7 +145,7 @@ impl Target {
             pod_namespace: arg("K8S_POD_NAMESPACE"),
             pod_name: arg("K8S_POD_NAME"),
             pod_uid: arg("K8S_POD_UID"),
-            config: Value::Object(shown.collect()),
+            config: Value::Object(shown.collect()).into(),
             ..Request::default()
         }
     }

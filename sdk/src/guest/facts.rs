@@ -7,55 +7,61 @@ use std::{
 };
 
 use ipnet::IpNet;
-use serde_json::Value;
 
 use super::bindings::coordinator::stage::{facts as from, types as wit};
 use crate::{
-    Address, AddressFlags, Claim, DetectOptions, Device, Facts, Family, Finding, InterfaceName, KnownRoute, KnownRule,
-    Link, LinkFlags, Mac, MacPrefix, Mark, Mode, Model, Neighbour, NextHop, OnFinding, OtherAttachment, Outcome,
-    PolicyRoute, Probe, ProbeKind, ReplyMark, Request, Route, RouteFlags, RouteKind, RpFilter, Rule, Settings, Side,
-    Source, Sysctl,
+    Address, AddressFlags, Claim, ContainerId, DetectOptions, Device, Facts, Family, Finding, InterfaceName, Json,
+    KnownRoute, KnownRule, Link, LinkFlags, Mac, MacPrefix, Mark, Mode, Model, Neighbour, NextHop, OnFinding,
+    OtherAttachment, Outcome, PolicyRoute, Probe, ProbeKind, ReplyMark, Request, Route, RouteFlags, RouteKind,
+    RpFilter, Rule, Settings, Side, Source, Sysctl,
 };
 
-/// What is wrong with a value that the host sent: a host that is itself in order sends no such value.
-type Wrong = String;
-
-fn all<T, U>(values: Vec<T>) -> Result<Vec<U>, Wrong>
-where
-    U: TryFrom<T>,
-    U::Error: ToString,
-{
-    values.into_iter().map(|value| U::try_from(value).map_err(|wrong| wrong.to_string())).collect()
-}
-
+/// By pushing: to collect would bring in code that reuses a list's memory, for each kind of value.
 fn each<T, U: From<T>>(values: Vec<T>) -> Vec<U> {
-    values.into_iter().map(U::from).collect()
+    let mut all = Vec::with_capacity(values.len());
+    for value in values {
+        all.push(U::from(value));
+    }
+    all
 }
 
 /// One by one: to collect them would bring in a sort for each kind of value.
-fn map<T, U>(pairs: Vec<(String, T)>, value: impl Fn(T) -> Result<U, Wrong>) -> Result<BTreeMap<String, U>, Wrong> {
+fn map<T, U>(pairs: Vec<(String, T)>, value: impl Fn(T) -> U) -> BTreeMap<String, U> {
     let mut all = BTreeMap::new();
     for (name, it) in pairs {
-        all.insert(name, value(it)?);
+        all.insert(name, value(it));
     }
-    Ok(all)
+    all
 }
 
-fn json(text: &str) -> Result<Value, Wrong> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+/// A value that the type it is for takes. A host that is itself in order sends no other; where each conversion could fail,
+/// each had code that gives the rest back, which is as large again as all of this.
+fn right<T, E>(value: Result<T, E>, what: &str) -> T {
+    match value {
+        Ok(value) => value,
+        Err(_) => wrong(what),
+    }
 }
 
-fn name(text: &str) -> Result<InterfaceName, Wrong> {
-    text.parse().map_err(|error: crate::NameError| error.to_string())
+#[cold]
+#[inline(never)]
+#[allow(clippy::panic, reason = "the host ends the guest and says what it said")]
+fn wrong(what: &str) -> ! {
+    panic!("these facts are wrong: {what}")
 }
 
-fn prefix(prefix: wit::Prefix) -> Result<IpNet, Wrong> {
-    let ip = IpAddr::from(prefix.ip);
-    IpNet::new(ip, prefix.length).map_err(|_| format!("{ip}/{}", prefix.length))
+fn name(text: &str) -> InterfaceName {
+    right(text.parse(), "the name of an interface")
 }
 
-fn prefixes(values: Vec<wit::Prefix>) -> Result<Vec<IpNet>, Wrong> {
-    values.into_iter().map(prefix).collect()
+fn container(text: &str) -> ContainerId {
+    right(text.parse(), "the id of a container")
+}
+
+impl From<wit::Prefix> for IpNet {
+    fn from(prefix: wit::Prefix) -> Self {
+        right(Self::new(prefix.ip.into(), prefix.length), "the length of a prefix")
+    }
 }
 
 impl From<wit::Ip> for IpAddr {
@@ -92,13 +98,12 @@ impl From<wit::NextHop> for NextHop {
     }
 }
 
-impl TryFrom<wit::Route> for Route {
-    type Error = Wrong;
-    fn try_from(route: wit::Route) -> Result<Self, Wrong> {
-        Ok(Self {
+impl From<wit::Route> for Route {
+    fn from(route: wit::Route) -> Self {
+        Self {
             side: route.side.into(),
             table: route.table,
-            to: prefix(route.to)?,
+            to: route.to.into(),
             kind: match route.kind {
                 wit::RouteKind::Unicast => RouteKind::Unicast,
                 wit::RouteKind::Blackhole => RouteKind::Blackhole,
@@ -111,13 +116,12 @@ impl TryFrom<wit::Route> for Route {
             link_scope: route.link_scope,
             mtu: route.mtu,
             next_hops: each(route.next_hops),
-        })
+        }
     }
 }
 
-impl TryFrom<from::KnownRoute> for KnownRoute {
-    type Error = Wrong;
-    fn try_from(known: from::KnownRoute) -> Result<Self, Wrong> {
+impl From<from::KnownRoute> for KnownRoute {
+    fn from(known: from::KnownRoute) -> Self {
         let is = |flag| known.flags.contains(flag);
         let flags = RouteFlags {
             ours: is(from::RouteFlags::OURS),
@@ -126,13 +130,12 @@ impl TryFrom<from::KnownRoute> for KnownRoute {
             nexthop_object: is(from::RouteFlags::NEXTHOP_OBJECT),
             connected: is(from::RouteFlags::CONNECTED),
         };
-        Ok(Self { id: known.id, route: known.route.try_into()?, protocol: known.protocol, flags })
+        Self { id: known.id, route: known.route.into(), protocol: known.protocol, flags }
     }
 }
 
-impl TryFrom<from::KnownRule> for KnownRule {
-    type Error = Wrong;
-    fn try_from(known: from::KnownRule) -> Result<Self, Wrong> {
+impl From<from::KnownRule> for KnownRule {
+    fn from(known: from::KnownRule) -> Self {
         let rule = known.rule;
         let rule = Rule {
             side: rule.side.into(),
@@ -141,14 +144,14 @@ impl TryFrom<from::KnownRule> for KnownRule {
                 wit::Family::Ipv6 => Family::Ipv6,
             },
             priority: rule.priority,
-            sources: rule.sources.map(prefix).transpose()?,
-            to: rule.to.map(prefix).transpose()?,
+            sources: rule.sources.map(IpNet::from),
+            to: rule.to.map(IpNet::from),
             fwmark: rule.fwmark.map(|mark| Mark { value: mark.value, mask: mark.mask }),
             incoming: rule.incoming,
             outgoing: rule.outgoing,
             table: rule.table,
         };
-        Ok(Self { rule, protocol: known.protocol })
+        Self { rule, protocol: known.protocol }
     }
 }
 
@@ -239,9 +242,8 @@ impl From<from::Link> for Link {
     }
 }
 
-impl TryFrom<from::Address> for Address {
-    type Error = Wrong;
-    fn try_from(address: from::Address) -> Result<Self, Wrong> {
+impl From<from::Address> for Address {
+    fn from(address: from::Address) -> Self {
         let is = |flag| address.flags.contains(flag);
         let flags = AddressFlags {
             tentative: is(from::AddressFlags::TENTATIVE),
@@ -253,39 +255,43 @@ impl TryFrom<from::Address> for Address {
             route_source: is(from::AddressFlags::ROUTE_SOURCE),
         };
         let gateway = address.gateway.map(IpAddr::from);
-        Ok(Self { device: address.device.into(), prefix: prefix(address.prefix)?, gateway, flags })
+        Self { device: address.device.into(), prefix: address.prefix.into(), gateway, flags }
     }
 }
 
-impl TryFrom<from::Model> for Model {
-    type Error = Wrong;
-    fn try_from(model: from::Model) -> Result<Self, Wrong> {
-        Ok(Self {
+impl From<from::Model> for Model {
+    fn from(model: from::Model) -> Self {
+        Self {
             links: each(model.links),
-            addresses: all(model.addresses)?,
-            routes: all(model.routes)?,
-            rules: all(model.rules)?,
+            addresses: each(model.addresses),
+            routes: each(model.routes),
+            rules: each(model.rules),
             neighbours: each(model.neighbours),
             sysctls: each(model.sysctls),
             marks: each(model.marks),
-        })
+        }
     }
 }
 
-impl TryFrom<from::Request> for Request {
-    type Error = Wrong;
-    fn try_from(request: from::Request) -> Result<Self, Wrong> {
-        Ok(Self {
-            container: request.container.parse().map_err(|error: crate::NameError| error.to_string())?,
-            interface: name(&request.interface)?,
+impl From<from::Request> for Request {
+    fn from(request: from::Request) -> Self {
+        Self {
+            container: container(&request.container),
+            interface: name(&request.interface),
             network: request.network,
             pod_namespace: request.pod_namespace,
             pod_name: request.pod_name,
             pod_uid: request.pod_uid,
             node: request.node,
-            config: json(&request.config)?,
-            metadata: map(request.metadata, Ok)?,
-        })
+            config: Json::sent(request.config),
+            metadata: map(request.metadata, |text| text),
+        }
+    }
+}
+
+impl From<from::PolicyRoute> for PolicyRoute {
+    fn from(route: from::PolicyRoute) -> Self {
+        Self { dst: route.to.into(), gw: route.gateway.into() }
     }
 }
 
@@ -302,31 +308,27 @@ impl From<wit::Source> for Source {
     }
 }
 
-impl TryFrom<from::Settings> for Settings {
-    type Error = Wrong;
-    fn try_from(settings: from::Settings) -> Result<Self, Wrong> {
-        let policy_route = |route: from::PolicyRoute| {
-            Ok::<_, Wrong>(PolicyRoute { dst: prefix(route.to)?, gw: IpAddr::from(route.gateway) })
-        };
-        let mac_prefix = settings.pod_mac_prefix.map(|(a, b)| MacPrefix::try_from([a, b]));
-        Ok(Self {
+impl From<from::Settings> for Settings {
+    fn from(settings: from::Settings) -> Self {
+        let mac_prefix = |(a, b)| right(MacPrefix::try_from([a, b]), "the prefix of hardware addresses");
+        Self {
             mode: match settings.mode {
                 from::Mode::Auto => Mode::Auto,
                 from::Mode::Underlay => Mode::Underlay,
                 from::Mode::Overlay => Mode::Overlay,
                 from::Mode::Disable => Mode::Disable,
             },
-            pod_default_cni_nic: name(&settings.pod_default_cni_nic)?,
-            pod_default_route_nic: settings.pod_default_route_nic.as_deref().map(name).transpose()?,
+            pod_default_cni_nic: name(&settings.pod_default_cni_nic),
+            pod_default_route_nic: settings.pod_default_route_nic.as_deref().map(name),
             tune_pod_routes: settings.tune_pod_routes,
-            overlay_pod_cidr: prefixes(settings.overlay_pod_cidr)?,
-            service_cidr: prefixes(settings.service_cidr)?,
-            hijack_cidr: prefixes(settings.hijack_cidr)?,
-            policy_routes: settings.policy_routes.into_iter().map(policy_route).collect::<Result<_, Wrong>>()?,
+            overlay_pod_cidr: each(settings.overlay_pod_cidr),
+            service_cidr: each(settings.service_cidr),
+            hijack_cidr: each(settings.hijack_cidr),
+            policy_routes: each(settings.policy_routes),
             host_rule_table: settings.host_rule_table,
             pod_rp_filter: settings.pod_rp_filter.map_or(RpFilter::Leave, RpFilter::Set),
             tx_queue_len: settings.tx_queue_len,
-            pod_mac_prefix: mac_prefix.transpose().map_err(|error| error.to_string())?,
+            pod_mac_prefix: settings.pod_mac_prefix.map(mac_prefix),
             veth_link_address: settings.veth_link_address.map(IpAddr::from),
             veth_mtu: settings.veth_mtu,
             detect_ip_conflict: settings.detect_ip_conflict,
@@ -337,41 +339,37 @@ impl TryFrom<from::Settings> for Settings {
                 timeout: Duration::from_nanos(settings.detect_options.timeout_ns),
             },
             pipeline: settings.pipeline,
-            sources: map(settings.sources, |source| Ok(source.into()))?,
+            sources: map(settings.sources, Source::from),
             // Where the plugin logs is no stage's business.
             ..Self::default()
-        })
+        }
     }
 }
 
-impl TryFrom<from::OtherAttachment> for OtherAttachment {
-    type Error = Wrong;
-    fn try_from(other: from::OtherAttachment) -> Result<Self, Wrong> {
-        Ok(Self { interface: name(&other.interface)?, network: other.network, table: other.table })
+impl From<from::OtherAttachment> for OtherAttachment {
+    fn from(other: from::OtherAttachment) -> Self {
+        Self { interface: name(&other.interface), network: other.network, table: other.table }
     }
 }
 
-impl TryFrom<from::Claim> for Claim {
-    type Error = Wrong;
-    fn try_from(claim: from::Claim) -> Result<Self, Wrong> {
-        let container = claim.container.parse().map_err(|error: crate::NameError| error.to_string())?;
-        Ok(Self { ip: claim.ip.into(), container })
+impl From<from::Claim> for Claim {
+    fn from(claim: from::Claim) -> Self {
+        Self { ip: claim.ip.into(), container: container(&claim.container) }
     }
 }
 
-impl TryFrom<from::Snapshot> for Facts {
-    type Error = Wrong;
-    fn try_from(snapshot: from::Snapshot) -> Result<Self, Wrong> {
-        Ok(Self {
-            request: snapshot.request.try_into()?,
-            settings: snapshot.settings.try_into()?,
-            others: all(snapshot.others)?,
-            claims: all(snapshot.claims)?,
+impl From<from::Snapshot> for Facts {
+    fn from(snapshot: from::Snapshot) -> Self {
+        Self {
+            request: snapshot.request.into(),
+            settings: snapshot.settings.into(),
+            others: each(snapshot.others),
+            claims: each(snapshot.claims),
             node_next_hops: each(snapshot.node_next_hops),
-            model: snapshot.model.try_into()?,
+            model: snapshot.model.into(),
             probes: each(snapshot.probes),
             findings: snapshot.findings.map(each),
-            extra: map(snapshot.extra, |text| json(&text))?,
-        })
+            extra: map(snapshot.extra, Json::sent),
+        }
     }
 }

@@ -7,7 +7,7 @@
 mod changes;
 mod facts;
 
-use std::sync::Once;
+use std::{mem::ManuallyDrop, sync::Once};
 
 use crate::{Facts, LogLevel, Refusal, Stage, options};
 
@@ -33,14 +33,16 @@ use bindings::coordinator::stage::{
     changes as out, host,
 };
 
-/// What the export `describe` answers.
-pub fn describe<S: Stage>(name: &str, version: &str, needs: &[&str]) -> Description {
+/// What the export `describe` answers. Where the `schema` of the options is known beforehand, the code that makes it is not
+/// in the component.
+#[inline(always)]
+pub fn describe<S: Stage>(name: &str, version: &str, needs: &[&str], schema: Option<&str>) -> Description {
     report_panics();
     Description {
         name: name.to_owned(),
         version: version.to_owned(),
         needs: needs.iter().map(|grant| (*grant).to_owned()).collect(),
-        schema: options::schema::<S::Options>(),
+        schema: schema.map_or_else(options::schema::<S::Options>, str::to_owned),
     }
 }
 
@@ -58,9 +60,9 @@ pub fn check<S: Stage>(text: &str) -> Vec<Problem> {
 pub fn decide<S: Stage>(snapshot: bindings::Snapshot, text: &str) -> Result<out::Decision, out::Refusal> {
     report_panics();
     let options = options::parse::<S::Options>(text).map_err(|problem| Refusal::new(format!("options: {problem}")));
-    let facts = Facts::try_from(snapshot).map_err(|wrong| Refusal::new(format!("these facts are wrong: {wrong}")));
-    let decided = options.and_then(|options| S::decide(&facts?, &options));
-    decided.map(out::Decision::from).map_err(out::Refusal::from)
+    // The instance is thrown away after this: nothing is given back one by one, and there is no code that would.
+    let (options, facts) = (ManuallyDrop::new(options?), ManuallyDrop::new(Facts::from(snapshot)));
+    S::decide(&facts, &options).map(out::Decision::from).map_err(out::Refusal::from)
 }
 
 /// Writes into the host's log.

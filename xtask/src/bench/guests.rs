@@ -27,7 +27,7 @@ const GUESTS: [(&str, &str); 4] = [
     (
         "rail-routing",
         "before = \"interface-routes\"\ngrant = [\"pod.route\", \"pod.rule\"]\n\
-         with = { prefix = \"eth\", rails = 8, fabric = \"10.0.0.0/8\" }",
+         with = { prefix = \"net\", rails = 8, fabric = \"10.0.0.0/8\" }",
     ),
     // The built-in stage itself, on the other side of the sandbox.
     ("pod-routes", "replace = \"pod-routes\"\ngrant = [\"pod.route\"]"),
@@ -56,11 +56,12 @@ pub(super) fn provide() -> Result<()> {
     Ok(())
 }
 
-/// The core module of a built-in stage.
+/// The core module of a built-in stage, which has no options.
 fn built_in(name: &str) -> Result<PathBuf> {
     let target = workspace::target()?.join("guests").join(name);
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--package", "coordinator-stages-guests", "--features", name, "--profile", "guest"]);
+    cargo.env("COORDINATOR_STAGE_SCHEMA", "");
     workspace::run(cargo.args(["--target", "wasm32-unknown-unknown", "--target-dir"]).arg(&target))?;
     Ok(target.join("wasm32-unknown-unknown/guest/coordinator_stages_guests.wasm"))
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use coordinator_core::guest::{compile, encode};
+use coordinator_core::guest::{Manifest, compile, encode};
 
 use super::{
     given::stage_failure,
@@ -26,17 +26,18 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let path = match (&arguments.output, arguments.source.is_file()) {
-        (Some(output), true) => finish(&arguments.source, Output::Module(read(&arguments.source)?), output)?,
-        (None, true) => {
-            let output = arguments.source.with_extension("component.wasm");
-            finish(&arguments.source, Output::Module(read(&arguments.source)?), &output)?
-        }
+        (Some(output), true) => of_module(&arguments.source, output)?,
+        (None, true) => of_module(&arguments.source, &arguments.source.with_extension("component.wasm"))?,
         (Some(output), false) => into(&arguments.source, output)?,
         (None, false) => build(&arguments.source, terminal)?,
     };
     let size = fs::metadata(&path).map(|found| found.len()).unwrap_or_default();
     terminal.answer(&format!("{} ({size} bytes)\n", path.display()))?;
     Ok(Exit::Success)
+}
+
+fn of_module(source: &Path, output: &Path) -> Result<PathBuf, Failure> {
+    write(output, &component(source, Output::Module(read(source)?))?.0)
 }
 
 /// Builds a folder into a file under the folder's name, in it.
@@ -46,17 +47,26 @@ pub(crate) fn build(folder: &Path, _terminal: &Terminal) -> Result<PathBuf, Fail
 
 fn into(folder: &Path, output: &Path) -> Result<PathBuf, Failure> {
     let language = Language::of(folder).ok_or_else(|| Failure::NoStage { folder: folder.to_owned() })?;
-    finish(folder, language.compile(folder, &name(folder))?, output)
+    let compile = |schema: Option<&str>| component(folder, language.compile(folder, &name(folder), schema)?);
+    let (mut built, manifest) = compile(None)?;
+    if language.wants_schema() {
+        built = compile(Some(&manifest.schema))?.0;
+    }
+    write(output, &built)
 }
 
-/// Makes a component of what a compiler gave, sees that it is a stage, and writes it.
-fn finish(source: &Path, compiled: Output, output: &Path) -> Result<PathBuf, Failure> {
+/// Makes a component of what a compiler gave, and sees that it is a stage.
+fn component(source: &Path, compiled: Output) -> Result<(Vec<u8>, Manifest), Failure> {
     let failed = |error| stage_failure(source, error);
     let component = match compiled {
         Output::Module(module) => encode(&module).map_err(failed)?,
         Output::Component(component) => component,
     };
-    compile(&component).map_err(failed)?;
+    let manifest = compile(&component).map_err(failed)?.manifest;
+    Ok((component, manifest))
+}
+
+fn write(output: &Path, component: &[u8]) -> Result<PathBuf, Failure> {
     fs::write(output, component).map_err(|source| Failure::Write { path: output.to_owned(), source })?;
     Ok(output.to_owned())
 }

@@ -164,7 +164,7 @@ pub(crate) fn request(container: ContainerId, interface: InterfaceName, fields: 
         container,
         interface,
         network: text("name"),
-        config: Value::Object(shown.collect()),
+        config: Value::Object(shown.collect()).into(),
         ..Request::default()
     }
 }
