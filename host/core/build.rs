@@ -2,6 +2,8 @@
 
 use std::{env, fs, path::PathBuf};
 
+/// The engine's settings and the artefacts' layout: another number for every change of one.
+const LAYOUT: &str = "3";
 /// The packages of the lock file whose versions count.
 const COMPILERS: [&str; 5] = ["wasmtime", "cranelift", "regalloc2", "pulley", "wasmparser"];
 
@@ -17,8 +19,10 @@ fn main() {
     let lines = text.split("[[package]]").filter(counts).flat_map(str::lines);
     let versions = lines.filter(|line| ["name", "version", "checksum"].iter().any(|key| line.starts_with(key)));
     // FNV-1a: it tells builds apart, it does not protect them.
-    let hash = versions
+    let hash = std::iter::once(LAYOUT)
+        .chain(versions)
         .flat_map(str::bytes)
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     println!("cargo::rustc-env=COORDINATOR_ENGINE_BUILD={hash:016x}");
+    println!("cargo::rustc-env=COORDINATOR_TARGET={}", env::var("TARGET").unwrap_or_default());
 }

@@ -1,6 +1,7 @@
 //! What `coordinator`'s binaries share: settings, pipelines, records, and the life of an attachment.
 
-// `guest/artefact.rs` maps artefacts and `guest/clock.rs` handles a signal, which are unsafe by nature.
+// `guest/image.rs` maps artefacts, `guest/exports.rs` calls them and `guest/clock.rs` handles a signal, which are unsafe by
+// nature.
 #![deny(unsafe_code)]
 
 pub mod attachment;

@@ -2,28 +2,25 @@
 //! were compiled.
 //!
 //! An artefact is machine code, so whoever can write one owns the node, and the engine does not check its content. The
-//! directory and each file in it are therefore checked on the open descriptor (owner, mode, no links), and a manifest
-//! tells what the bytes must be: by a checksum at each use, by a SHA-256 when an operator or the runtime asks.
+//! directory and each file in it are therefore checked on the open descriptor (owner, mode, no links), and what the bytes
+//! must be is written down: a checksum in the file itself, verified at each use ([`Image`]), and a SHA-256 in a manifest
+//! beside it, for when an operator or the runtime asks.
 
 use std::{
     fmt,
-    fs::File,
     io::Read as _,
-    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use coordinator_stages::kernel::directory::{Directory, DirectoryError};
-use memmap2::MmapOptions;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use twox_hash::XxHash3_128;
-use wasmtime::component::Component;
 
 use super::{
-    engine::{BUILD, BUILD_NUMBER, Runtime},
+    engine::{BUILD, BUILD_NUMBER},
     failure::GuestError,
+    image::Image,
 };
 
 /// Where artefacts lie on a node.
@@ -84,35 +81,6 @@ impl From<Digest> for String {
     }
 }
 
-/// What is verified of an artefact at each use: XXH3, 128 bits.
-///
-/// It finds a file that was damaged, and takes a tenth of the time of a SHA-256. It is no protection from somebody who can
-/// write the file, who could write the manifest too; that is what the directory's owner and mode are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Checksum(#[serde(with = "hex")] u128);
-
-impl Checksum {
-    /// The checksum of these bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(XxHash3_128::oneshot(bytes))
-    }
-}
-
-/// JSON has no number of 128 bits.
-mod hex {
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(value: &u128, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{value:032x}"))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        u128::from_str_radix(&text, 16).map_err(D::Error::custom)
-    }
-}
-
 /// What is known of an artefact without running it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -120,8 +88,6 @@ pub struct Manifest {
     pub source: Digest,
     /// The artefact's digest.
     pub artefact: Digest,
-    /// The artefact's checksum.
-    pub checksum: Checksum,
     /// The artefact's size, bytes.
     pub bytes: u64,
     /// What compiled it.
@@ -175,8 +141,8 @@ impl Artefacts {
         Ok(Some(manifest))
     }
 
-    /// Stores an artefact and its manifest: each appears whole or not at all, and without its manifest an artefact is
-    /// as good as absent.
+    /// Stores an artefact and its manifest: each appears whole or not at all, and first the artefact, so that what has a
+    /// manifest is there.
     ///
     /// # Errors
     /// It cannot be written.
@@ -202,25 +168,21 @@ impl Artefacts {
         Ok(stale.len())
     }
 
-    /// The component, ready to be instantiated.
+    /// The artefact of this component, mapped.
     ///
     /// # Errors
-    /// There is no artefact for this engine, it is not what was compiled, or somebody else could have written it.
-    pub(super) fn load(&self, runtime: &Runtime, digest: Digest) -> Result<Component, GuestError> {
-        let manifest = self.manifest(digest)?.ok_or_else(|| not_compiled(digest, self.directory.path()))?;
+    /// There is none for this engine, it is not what was compiled, or somebody else could have written it.
+    pub(super) fn image(&self, digest: Digest) -> Result<Image, GuestError> {
         let opened = self.directory.open_file(&file(digest, "cwasm"))?;
         let file = opened.ok_or_else(|| not_compiled(digest, self.directory.path()))?;
-        let checksum = checksum(&file).map_err(|source| self.unreadable(digest, source))?;
-        if checksum != manifest.checksum {
-            return Err(self.problem(digest, "is not what was compiled: its checksum is another".to_owned()));
-        }
-        map(runtime, &file).map_err(|reason| self.problem(digest, format!("cannot be mapped: {reason}")))
+        let mapped = Image::of(&file, digest).map_err(|source| self.unreadable(digest, source))?;
+        mapped.ok_or_else(|| self.problem(digest, "is not what was compiled: its checksum is another".to_owned()))
     }
 
     /// Whether the artefact is, byte for byte, what was compiled: by its SHA-256.
     ///
     /// # Errors
-    /// As [`Artefacts::load`].
+    /// As [`Artefacts::open`], there is none, or it is another.
     pub fn verify(&self, digest: Digest) -> Result<Manifest, GuestError> {
         let manifest = self.manifest(digest)?.ok_or_else(|| not_compiled(digest, self.directory.path()))?;
         let artefact = self.read(&file(digest, "cwasm"), LIMIT)?;
@@ -248,10 +210,10 @@ impl Artefacts {
 
     fn unreadable(&self, digest: Digest, source: std::io::Error) -> GuestError {
         let path = self.directory.path().join(file(digest, "cwasm"));
-        GuestError::from(DirectoryError::Io { verb: "read", path, source })
+        GuestError::from(DirectoryError::Io { verb: "map", path, source })
     }
 
-    fn problem(&self, digest: Digest, problem: String) -> GuestError {
+    pub(super) fn problem(&self, digest: Digest, problem: String) -> GuestError {
         let directory = self.directory.path().display().to_string();
         GuestError::Artefact { digest: digest.to_string(), directory, problem }
     }
@@ -270,29 +232,6 @@ pub(super) fn default_directory() -> PathBuf {
 /// The name of a file of a component's artefact: digest and build tell it from all others.
 fn file(digest: Digest, extension: &str) -> String {
     format!("{digest}.{BUILD_NUMBER}.{extension}")
-}
-
-/// The checksum of an artefact, read where the kernel keeps it: to copy it takes longer than to sum it up.
-#[allow(unsafe_code, reason = "the file must not change while it is mapped")]
-fn checksum(file: &File) -> std::io::Result<Checksum> {
-    // SAFETY: As for `map`: nobody else can write or shorten the file, and this program never does.
-    let content = unsafe { MmapOptions::new().populate().map(file) }?;
-    Ok(Checksum::of(&content))
-}
-
-/// Maps an artefact that was verified.
-#[allow(unsafe_code, reason = "the engine trusts the content of an artefact")]
-fn map(runtime: &Runtime, file: &File) -> Result<Component, String> {
-    // The open file itself, whatever its name means by now.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // `Component::deserialize_file` must get only what an engine's `Component::serialize` made, and the file must not
-    // change while it is mapped. This is the open file whose content has the checksum in the manifest that `store`
-    // wrote beside it. Both files, on their open descriptors, belong to the effective user and can be written by
-    // nobody else, in a directory of which the same is true; this program replaces them by renames and never writes
-    // into one that is there. The engine itself refuses the artefact of another engine, by the version string of
-    // `engine.rs`.
-    // SAFETY: By all this the content is what `Component::serialize` made, and stays so while it is mapped.
-    unsafe { Component::deserialize_file(&runtime.engine, path) }.map_err(|error| format!("{error:#}"))
 }
 
 #[cfg(test)]
@@ -328,8 +267,26 @@ mod tests {
     fn error(directory: &Path, digest: Digest) -> String {
         let failed = Guest::new("rails", digest).artefacts(directory).decide(&coordinator_sdk::Facts::default());
         let Err(StageFailure::Failed(failure)) = failed else { panic!("{failed:?}") };
+        curable(&failure)
+    }
+
+    /// What is found by who verifies more than a use does: the manifest too.
+    fn found(directory: &Path, digest: Digest) -> String {
+        curable(&Guest::new("rails", digest).artefacts(directory).verify().unwrap_err())
+    }
+
+    /// Of one of the two files.
+    fn error_of(extension: &str, directory: &Path, digest: Digest) -> String {
+        let found = found(directory, digest);
+        if extension == "cwasm" {
+            assert_eq!(error(directory, digest), found);
+        }
+        found
+    }
+
+    fn curable(failure: &GuestError) -> String {
         assert!(failure.is_curable() && failure.remedy("rails").contains("coordinatorctl stage compile"), "{failure}");
-        match std::error::Error::source(&failure) {
+        match std::error::Error::source(failure) {
             Some(source) => format!("{failure}: {source}"),
             None => failure.to_string(),
         }
@@ -371,14 +328,17 @@ mod tests {
         for extension in ["cwasm", "json"] {
             let path = directory.join(file(manifest.source, extension));
             set(&path, 0o660);
-            assert!(error(&directory, manifest.source).contains("0660"), "{extension}");
+            assert!(error_of(extension, &directory, manifest.source).contains("0660"), "{extension}");
             set(&path, 0o600);
             let elsewhere = folder.path().join("elsewhere");
             fs::rename(&path, &elsewhere).unwrap();
             symlink(&elsewhere, &path).unwrap();
-            assert!(error(&directory, manifest.source).contains("cannot be used"), "a link: {extension}");
+            assert!(error_of(extension, &directory, manifest.source).contains("cannot be used"), "a link: {extension}");
             fs::remove_file(&path).unwrap();
-            assert!(error(&directory, manifest.source).contains("no artefact of"), "missing: {extension}");
+            assert!(
+                error_of(extension, &directory, manifest.source).contains("no artefact of"),
+                "missing: {extension}"
+            );
             fs::rename(&elsewhere, &path).unwrap();
         }
         let link = folder.path().join("link");
@@ -392,10 +352,14 @@ mod tests {
     fn a_foreign_owner_is_refused() {
         let (_folder, directory, manifest) = compiled();
         let within = |extension| directory.join(file(manifest.source, extension));
-        for path in [within("cwasm"), within("json"), directory.clone()] {
+        for (extension, path) in [("cwasm", within("cwasm")), ("json", within("json")), ("cwasm", directory.clone())] {
             let give = |owner| std::os::unix::fs::chown(&path, Some(owner), None).expect("it is real root's to give");
             give(1);
-            assert!(error(&directory, manifest.source).contains("belongs to user 1"), "{}", path.display());
+            assert!(
+                error_of(extension, &directory, manifest.source).contains("belongs to user 1"),
+                "{}",
+                path.display()
+            );
             give(0);
         }
         Guest::new("rails", manifest.source).artefacts(&directory).decide(&Default::default()).unwrap();
@@ -412,9 +376,10 @@ mod tests {
         assert!(error(&directory, manifest.source).contains("for this version of coordinator"));
         let artefacts = Artefacts::open(&directory).unwrap().unwrap();
         assert_eq!((artefacts.prune().unwrap(), fs::read_dir(&directory).unwrap().count()), (2, 0));
-        // One that bears our name and is another's all the same: the engine looks too.
+        // One that bears our name and is another's all the same.
         let another = Manifest { build: "wasmtime-1".to_owned(), ..manifest.clone() };
         artefacts.store(b"", &another).unwrap();
-        assert!(error(&directory, manifest.source).contains("manifest of another one"));
+        assert!(error(&directory, manifest.source).contains("not what was compiled"));
+        assert!(found(&directory, manifest.source).contains("manifest of another one"));
     }
 }

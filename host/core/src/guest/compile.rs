@@ -7,11 +7,13 @@ use wasmtime::component::{Component, types::ComponentItem};
 use wit_component::ComponentEncoder;
 
 use super::{
-    artefact::{Checksum, Digest, Manifest},
+    artefact::{Digest, Manifest},
     engine::{BUILD, Runtime},
+    exports::{Exports, Fitting},
     failure::GuestError,
+    image,
     limits::Limits,
-    stage::{Call, link},
+    stage::Call,
 };
 
 /// The package whose interfaces a guest may name, and the one version of it that this host knows.
@@ -21,7 +23,7 @@ const VERSION: &str = "@0.1.0";
 /// A component that was compiled and asked what it is.
 #[derive(Debug, Clone)]
 pub struct Compiled {
-    /// Machine code for this engine.
+    /// The file for the node: machine code for this engine, and what it is.
     pub artefact: Vec<u8>,
     /// What is known of it.
     pub manifest: Manifest,
@@ -70,14 +72,17 @@ pub fn is_component(bytes: &[u8]) -> bool {
 pub fn compile(component: &[u8]) -> Result<Compiled, GuestError> {
     let (compiled, imports) = compiled(component)?;
     let runtime = Runtime::get()?;
-    let exports = compiled.component_type().exports(&runtime.engine).map(|(name, _)| name.to_owned()).collect();
-    let mut call = Call::begin(&link(runtime, &compiled)?, "it", Limits::MOST)?;
+    let exports =
+        compiled.component().component_type().exports(&runtime.engine).map(|(name, _)| name.to_owned()).collect();
+    let callable = Exports::of(runtime, &compiled)?;
+    let mut call = Call::begin(&callable, "it", Limits::MOST)?;
     let said = call.describe()?;
-    let artefact = compiled.serialize().map_err(|error| GuestError::Engine { reason: format!("{error:#}") })?;
+    let code = compiled.component().serialize().map_err(|error| GuestError::Engine { reason: format!("{error:#}") })?;
+    let source = Digest::of(component);
+    let artefact = image::content(source, &code);
     let manifest = Manifest {
-        source: Digest::of(component),
+        source,
         artefact: Digest::of(&artefact),
-        checksum: Checksum::of(&artefact),
         bytes: u64::try_from(artefact.len()).unwrap_or(u64::MAX),
         build: BUILD.to_owned(),
         name: super::log::one_line(&said.name),
@@ -89,7 +94,7 @@ pub fn compile(component: &[u8]) -> Result<Compiled, GuestError> {
 }
 
 /// The component in memory, and the names that it imports, all of which are ours.
-pub(super) fn compiled(component: &[u8]) -> Result<(Component, Vec<String>), GuestError> {
+pub(super) fn compiled(component: &[u8]) -> Result<(Fitting, Vec<String>), GuestError> {
     if !is_component(component) {
         let reason = "this is no component; a core module becomes one by: coordinatorctl stage build".to_owned();
         return Err(GuestError::Interface { reason });
@@ -108,11 +113,11 @@ pub(super) fn compiled(component: &[u8]) -> Result<(Component, Vec<String>), Gue
             return Err(GuestError::Interface { reason: format!("it does not export the function {name}") });
         }
     }
-    Ok((compiled, imports))
+    Ok((Fitting::asked(runtime, compiled)?, imports))
 }
 
 /// The component in a file that must have this digest.
-pub(super) fn compiled_file(path: &Path, digest: Digest) -> Result<Component, GuestError> {
+pub(super) fn compiled_file(path: &Path, digest: Digest) -> Result<Fitting, GuestError> {
     let shown = path.display();
     let wrong = |reason| GuestError::Interface { reason };
     let bytes = std::fs::read(path).map_err(|error| wrong(format!("cannot read {shown}: {error}")))?;

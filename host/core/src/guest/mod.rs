@@ -15,14 +15,16 @@ mod clock;
 mod compile;
 mod convert;
 mod engine;
+mod exports;
 mod failure;
+mod image;
 mod limits;
 mod log;
 #[cfg(feature = "compiler")]
 mod measure;
 mod stage;
 
-pub use artefact::{Artefacts, Checksum, DIRECTORY, Digest, DigestError, Manifest};
+pub use artefact::{Artefacts, DIRECTORY, Digest, DigestError, Manifest};
 #[cfg(feature = "compiler")]
 pub use compile::{Compiled, compile, encode, is_component};
 pub use engine::{BUILD, Runtime};

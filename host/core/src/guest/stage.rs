@@ -4,17 +4,16 @@ use std::{path::Path, path::PathBuf, sync::OnceLock};
 
 use coordinator_sdk::{Decision, Facts, Refusal};
 use coordinator_stages::kernel::ticks::Ticks;
-use wasmtime::{
-    Store, Trap, UpdateDeadline,
-    component::{Component, HasSelf, Linker},
-};
+use wasmtime::{AsContextMut as _, Store, Trap, UpdateDeadline, component::Instance};
 
 use super::{
     artefact::{self, Artefacts, Digest},
-    bindings::{Stage, StagePre, coordinator::stage::about},
+    bindings::coordinator::stage::about,
     clock, convert,
     engine::{Runtime, STACK},
+    exports::Exports,
     failure::GuestError,
+    image::Image,
     limits::{Limits, Met, State},
 };
 use crate::{
@@ -45,7 +44,13 @@ pub struct Guest {
     grants: Vec<String>,
     options: String,
     component: Option<PathBuf>,
-    loaded: OnceLock<Result<StagePre<State>, GuestError>>,
+    loaded: OnceLock<Result<Loaded, GuestError>>,
+}
+
+/// A guest that can be instantiated, and the image of its code, which must go last.
+struct Loaded {
+    exports: Exports,
+    _image: Option<Image>,
 }
 
 impl std::fmt::Debug for Guest {
@@ -78,8 +83,8 @@ impl Guest {
     pub fn of_component(name: impl Into<String>, component: &[u8]) -> Result<Self, GuestError> {
         let guest = Self::new(name, Digest::of(component));
         let (compiled, _) = super::compile::compiled(component)?;
-        let linked = link(Runtime::get()?, &compiled)?;
-        guest.loaded.get_or_init(|| Ok(linked)).as_ref().map_err(Clone::clone)?;
+        let loaded = Loaded { exports: Exports::of(Runtime::get()?, &compiled)?, _image: None };
+        guest.loaded.get_or_init(|| Ok(loaded)).as_ref().map_err(Clone::clone)?;
         Ok(guest)
     }
 
@@ -171,20 +176,24 @@ impl Guest {
     }
 
     /// The artefact, mapped at its first use.
-    fn loaded(&self) -> Result<&StagePre<State>, GuestError> {
-        self.loaded.get_or_init(|| self.load()).as_ref().map_err(Clone::clone)
+    fn loaded(&self) -> Result<&Exports, GuestError> {
+        self.loaded.get_or_init(|| self.load()).as_ref().map(|loaded| &loaded.exports).map_err(Clone::clone)
     }
 
-    fn load(&self) -> Result<StagePre<State>, GuestError> {
+    fn load(&self) -> Result<Loaded, GuestError> {
         let runtime = Runtime::get()?;
         #[cfg(feature = "compiler")]
         if let Some(path) = &self.component {
-            return link(runtime, &super::compile::compiled_file(path, self.digest)?);
+            let compiled = super::compile::compiled_file(path, self.digest)?;
+            return Ok(Loaded { exports: Exports::of(runtime, &compiled)?, _image: None });
         }
         let artefacts = Artefacts::open(&self.directory)?;
         let artefacts = artefacts.ok_or_else(|| artefact::not_compiled(self.digest, &self.directory))?;
-        let component = artefacts.load(runtime, self.digest)?;
-        link(runtime, &component)
+        let image = artefacts.image(self.digest)?;
+        let component = image.component(runtime);
+        let unfit = |error| artefacts.problem(self.digest, format!("cannot be mapped: {error:#}"));
+        let exports = Exports::of(runtime, &component.map_err(unfit)?)?;
+        Ok(Loaded { exports, _image: Some(image) })
     }
 }
 
@@ -194,30 +203,18 @@ impl Drop for Guest {
     }
 }
 
-/// The component with its one import satisfied.
-///
-/// # Errors
-/// It wants or offers something else than this host does.
-pub(super) fn link(runtime: &Runtime, component: &Component) -> Result<StagePre<State>, GuestError> {
-    let fits = || {
-        let mut linker = Linker::<State>::new(&runtime.engine);
-        Stage::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-        StagePre::new(linker.instantiate_pre(component)?)
-    };
-    fits().map_err(|error| GuestError::Interface { reason: format!("{error:#}") })
-}
-
 /// One use of a guest: an instance that lives as long as this.
-pub(super) struct Call {
+pub(super) struct Call<'g> {
     store: Store<State>,
-    instance: Stage,
+    instance: Instance,
+    exports: &'g Exports,
     limits: Limits,
     ticks: Ticks,
 }
 
-impl Call {
+impl<'g> Call<'g> {
     /// Makes the instance, within the limits.
-    pub(super) fn begin(linked: &StagePre<State>, name: &str, limits: Limits) -> Result<Self, GuestError> {
+    pub(super) fn begin(exports: &'g Exports, name: &str, limits: Limits) -> Result<Self, GuestError> {
         let runtime = Runtime::get()?;
         let mut store = Store::new(&runtime.engine, State::new(name, limits));
         store.limiter(|state| state);
@@ -228,28 +225,29 @@ impl Call {
             Ok(UpdateDeadline::Continue(1))
         });
         let ticks = clock::begin(runtime)?;
-        match linked.instantiate(&mut store) {
-            Ok(instance) => Ok(Self { store, instance, limits, ticks }),
+        match exports.instantiate(&mut store) {
+            Ok(instance) => Ok(Self { store, instance, exports, limits, ticks }),
             Err(error) => Err(failure(&error, store.data(), limits)),
         }
     }
 
     /// Ends it: the clock stops now, whatever happens to the rest.
     fn end(self) {
-        let Self { store, instance, ticks, .. } = self;
+        let Self { store, ticks, .. } = self;
         drop(ticks);
-        process::give_back((store, instance));
+        process::give_back(store);
     }
 
     /// What it says of itself.
     #[cfg(feature = "compiler")]
     pub(super) fn describe(&mut self) -> Result<about::Description, GuestError> {
-        let said = self.instance.call_describe(&mut self.store);
-        said.map_err(|error| self.failure(&error))
+        let function = self.instance.get_typed_func::<(), (about::Description,)>(&mut self.store, "describe");
+        let said = function.and_then(|function| function.call(&mut self.store, ()));
+        said.map(|(said,)| said).map_err(|error| self.failure(&error))
     }
 
     fn check_options(&mut self, options: &str) -> Result<(), GuestError> {
-        let said = self.instance.call_check(&mut self.store, options);
+        let said = self.exports.check(self.instance, self.store.as_context_mut(), options);
         let problems = said.map_err(|error| self.failure(&error))?;
         if problems.is_empty() {
             return Ok(());
@@ -263,7 +261,7 @@ impl Call {
 
     fn decide(&mut self, facts: &Facts, options: &str) -> Result<Decision, StageFailure> {
         let snapshot = convert::snapshot(facts);
-        let said = self.instance.call_decide(&mut self.store, &snapshot, options);
+        let said = self.exports.decide(self.instance, self.store.as_context_mut(), &snapshot, options);
         match said.map_err(|error| self.failure(&error))? {
             Ok(decision) => {
                 let decision = convert::decision(&self.store.data().stage, decision);

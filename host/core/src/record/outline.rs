@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 use coordinator_sdk::{ContainerId, InterfaceName, Key, KnownRoute, Model, PROTOCOL, RouteFlags};
 use coordinator_stages::kernel::directory::Reading;
 use serde::{Deserialize, Serialize};
-use twox_hash::XxHash64;
+use xxhash_rust::xxh64::Xxh64;
 
 use super::{NamespaceIdentity, Record, State, StoreError, head::Head, model_in};
 
@@ -24,7 +24,7 @@ pub struct Fingerprint([u8; DIGITS]);
 impl Fingerprint {
     /// The number of this key.
     pub fn of(key: &Key) -> Self {
-        let mut hasher = XxHash64::default();
+        let mut hasher = Xxh64::new(0);
         key.hash(&mut hasher);
         let mut rest = hasher.finish();
         let mut digits = [0; DIGITS];

@@ -65,7 +65,10 @@ impl Stage for Hostile {
             Deed::Memory => {
                 let mut hoard = Vec::new();
                 while black_box(true) {
-                    hoard.push(vec![1_u8; 1 << 20]);
+                    // A byte of each page, so that it is soon through with what it may have.
+                    let mut heap = vec![0_u8; 1 << 20];
+                    heap.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+                    hoard.push(black_box(heap));
                 }
             }
             Deed::Recursion => drop(black_box(deeper(black_box(1)))),
