@@ -49,8 +49,9 @@ impl Image {
     /// The kernel does not map it.
     #[allow(unsafe_code, reason = "the file must not change while it is mapped")]
     pub(super) fn of(file: &File, source: Digest) -> io::Result<Option<Self>> {
-        // SAFETY: `Artefacts` opened it: nobody else can write or shorten the file, which it saw on the open descriptor, and
-        // this program never does: it replaces files by renames.
+        // `Artefacts` opened it, and saw on the open descriptor that nobody else can write or shorten it; this program replaces
+        // files by renames.
+        // SAFETY: By this the file stays as it is while it is mapped.
         let content = unsafe { MmapOptions::new().populate().map_exec(file) }?;
         let whole = content.split_at_checked(PAGE).is_some_and(|(page, code)| {
             let said = head(source, code);
@@ -72,12 +73,12 @@ impl Image {
         // which belongs to the effective user and can be written by nobody else, in a directory of which the same is true.
         // The engine itself refuses the artefact of another engine, by the version string of `engine.rs`. `Loaded` in
         // `stage.rs`, the only caller, keeps the image until the component is gone.
-        // SAFETY: By all this the content is what `Component::serialize` made, and stays so while the component lives.
         #[cfg(not(feature = "compiler"))]
+        // SAFETY: By all this the content is what `Component::serialize` made, and stays so while the component lives.
         let component = unsafe { Component::deserialize_raw(&runtime.engine, std::ptr::NonNull::from(code)) }?;
         // A program that compiles too has its engine make code executable, in memory of the engine's own: here, in a copy.
         #[cfg(feature = "compiler")]
-        // SAFETY: As above.
+        // SAFETY: The content is what `Component::serialize` made.
         let component = unsafe { Component::deserialize(&runtime.engine, code) }?;
         // SAFETY: `compile`, which alone makes artefacts, asks before it makes one.
         Ok(unsafe { Fitting::known(component) })
