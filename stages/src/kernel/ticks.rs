@@ -23,18 +23,18 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// Begins to tick. The calling thread lets the signal pass from now on: a process inherits what is blocked from
+    /// Begins to tick: for the first time after `first`, then every `interval`. The calling thread lets the signal pass from now on: a process inherits what is blocked from
     /// the one that executed it, and a signal that is held back is no clock.
     ///
     /// # Errors
     /// The kernel has no timer left for this process.
-    pub fn every(interval: Duration) -> io::Result<Self> {
+    pub fn after(first: Duration, interval: Duration) -> io::Result<Self> {
         let mut ours = SigSet::empty();
         ours.add(Signal::SIGVTALRM);
         ours.thread_unblock()?;
         let event = SigEvent::new(SigevNotify::SigevSignal { signal: Signal::SIGVTALRM, si_value: 0 });
         let mut timer = Timer::new(ClockId::CLOCK_MONOTONIC, event)?;
-        timer.set(Expiration::Interval(interval.into()), TimerSetTimeFlags::empty())?;
+        timer.set(Expiration::IntervalDelayed(first.into(), interval.into()), TimerSetTimeFlags::empty())?;
         Ok(Self { _timer: timer })
     }
 }

@@ -38,11 +38,13 @@ use coordinator_stages::{
 };
 use further::Further;
 use nix::sched::{CloneFlags, setns};
+use spinning_top::RawSpinlock;
+use talc::{TalcLock, source::GlobalAllocSource};
 use world::{ALIAS, World};
 
 /// The plugin's own allocator: musl's would cost a hundred system calls.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: TalcLock<RawSpinlock, GlobalAllocSource<System>> = TalcLock::new(GlobalAllocSource::new(System));
 
 fn main() -> ExitCode {
     match run() {

@@ -120,6 +120,16 @@ fn put(path: &str, text: &str) -> Result<()> {
 }
 
 impl Lab {
+    /// Has what the node keeps at `place` lie in a folder of the machine's disk, as on a real node, and not in memory.
+    ///
+    /// # Errors
+    /// It cannot be mounted there.
+    pub fn keep_on_disk(&self, place: &Path, folder: &Path) -> Result<()> {
+        fs::create_dir_all(place)?;
+        mount(Some(folder), place, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .with_context(|| format!("cannot mount {} at {}", folder.display(), place.display()))
+    }
+
     fn build() -> Result<Self> {
         let lab = Self {
             node: Host::current("node")?,

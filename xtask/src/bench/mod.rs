@@ -61,14 +61,17 @@ impl Contender<'_> {
 }
 
 /// Measures each contender `runs` times, one after the other in every round; each round begins with
-/// another one.
+/// another one. Each measured run follows an unmeasured one of the same contender: what the others do, and for how long,
+/// would otherwise decide what of it is still in caches, and which memory a virtual machine's host has taken away meanwhile.
 pub fn compete(contenders: &mut [Contender<'_>], runs: usize) -> Result<Vec<(String, Summary)>> {
     let mut samples = vec![Vec::with_capacity(runs); contenders.len()];
     for round in 0..WARM_UP + runs {
         for turn in 0..contenders.len() {
             let at = (round + turn) % contenders.len();
             let contender = &mut contenders[at];
-            let sample = contender.once().with_context(|| format!("{}, round {round}", contender.name))?;
+            let mut once = || contender.once().with_context(|| format!("{}, round {round}", contender.name));
+            once()?;
+            let sample = once()?;
             if round >= WARM_UP {
                 samples[at].push(sample);
             }
@@ -170,8 +173,8 @@ mod tests {
         let log = RefCell::default();
         let summaries = compete(&mut [noted("a", &log, Some(1)), noted("b", &log, Some(2))], 5).unwrap();
         let runs: Vec<String> = log.take().into_iter().filter(|line| line.ends_with("run")).collect();
-        assert_eq!(runs.len(), 2 * (WARM_UP + 5));
-        assert_eq!(runs[..4], ["a run", "b run", "b run", "a run"]);
+        assert_eq!(runs.len(), 2 * 2 * (WARM_UP + 5));
+        assert_eq!(runs[..8], ["a run", "a run", "b run", "b run", "b run", "b run", "a run", "a run"]);
         assert_eq!(summaries[1].0, "b");
         assert_eq!(summaries[1].1.median, Duration::from_millis(2));
     }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use object::build::elf;
 use wasmtime::component::{Component, types::ComponentItem};
 use wit_component::ComponentEncoder;
 
@@ -77,7 +78,8 @@ pub fn compile(component: &[u8]) -> Result<Compiled, GuestError> {
     let callable = Exports::of(runtime, &compiled)?;
     let mut call = Call::begin(&callable, "it", Limits::MOST)?;
     let said = call.describe()?;
-    let code = compiled.component().serialize().map_err(|error| GuestError::Engine { reason: format!("{error:#}") })?;
+    let code = compiled.component().serialize().map_err(no_code)?;
+    let code = without_symbols(&code).map_err(no_code)?;
     let source = Digest::of(component);
     let artefact = image::content(source, &code);
     let manifest = Manifest {
@@ -91,6 +93,24 @@ pub fn compile(component: &[u8]) -> Result<Compiled, GuestError> {
         schema: said.schema,
     };
     Ok(Compiled { artefact, manifest, imports, exports })
+}
+
+fn no_code(error: impl std::fmt::Display) -> GuestError {
+    GuestError::Engine { reason: format!("no code came of it: {error:#}") }
+}
+
+/// The same object file without the names of its functions: a twelfth of it, for debuggers.
+fn without_symbols(file: &[u8]) -> object::build::Result<Vec<u8>> {
+    let mut builder = elf::Builder::read(file)?;
+    for symbol in &mut builder.symbols {
+        symbol.delete = true;
+    }
+    for section in &mut builder.sections {
+        section.delete = matches!(section.data, elf::SectionData::Symbol | elf::SectionData::String);
+    }
+    let mut stripped = Vec::with_capacity(file.len());
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }
 
 /// The component in memory, and the names that it imports, all of which are ours.

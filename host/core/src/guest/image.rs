@@ -55,8 +55,9 @@ impl Image {
         let content = unsafe { MmapOptions::new().populate().map_exec(file) }?;
         let whole = content.split_at_checked(PAGE).is_some_and(|(page, code)| {
             let said = head(source, code);
-            let zeros = page.strip_prefix(said.as_bytes());
-            zeros.is_some_and(|zeros| zeros.iter().all(|byte| *byte == 0))
+            // All of them are looked at, many at once: to stop at the first that is none takes ten times as long.
+            let rest = page.strip_prefix(said.as_bytes());
+            rest.is_some_and(|rest| rest.iter().fold(0, |seen, byte| seen | byte) == 0)
         });
         Ok(whole.then_some(Self { content }))
     }

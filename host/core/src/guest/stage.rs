@@ -224,7 +224,7 @@ impl<'g> Call<'g> {
             store.data_mut().tick()?;
             Ok(UpdateDeadline::Continue(1))
         });
-        let ticks = clock::begin(runtime)?;
+        let ticks = clock::begin(runtime, limits.time)?;
         match exports.instantiate(&mut store) {
             Ok(instance) => Ok(Self { store, instance, exports, limits, ticks }),
             Err(error) => Err(failure(&error, store.data(), limits)),
