@@ -15,6 +15,7 @@ mod further;
 mod world;
 
 use std::{
+    alloc::System,
     collections::BTreeSet,
     fs::{self, File},
     net::IpAddr,
