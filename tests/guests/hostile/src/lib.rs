@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::panic, reason = "it is its task")]
 
-use std::hint::black_box;
+use std::{hint::black_box, mem::MaybeUninit};
 
 use coordinator_sdk::{
     Change, Decision, Facts, Family, LinkEdit, LogLevel, Mac, Refusal, Route, Rule, Setting, Side, Source, Stage,
@@ -66,8 +66,8 @@ impl Stage for Hostile {
                 let mut hoard = Vec::new();
                 while black_box(true) {
                     // A byte of each page, so that it is soon through with what it may have.
-                    let mut heap = vec![0_u8; 1 << 20];
-                    heap.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+                    let mut heap = Vec::<u8>::with_capacity(1 << 20);
+                    heap.spare_capacity_mut().iter_mut().step_by(4096).for_each(|byte| *byte = MaybeUninit::new(1));
                     hoard.push(black_box(heap));
                 }
             }
