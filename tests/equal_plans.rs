@@ -57,7 +57,9 @@ fn flags<const N: usize>() -> impl Strategy<Value = [bool; N]> {
 
 fn link() -> impl Strategy<Value = Link> {
     let names = prop::option::of("[a-z]{1,8}");
-    let numbers = (68_u32..9000, any::<u32>(), prop::option::of(any::<u32>()), prop::option::of(100_u32..253));
+    // 109 is the other attachment's: no node has two interfaces with one table.
+    let table = prop::option::of(110_u32..253);
+    let numbers = (68_u32..9000, any::<u32>(), prop::option::of(any::<u32>()), table);
     let kind = prop::sample::select(vec!["", "macvlan", "ipvlan", "veth"]);
     (device(), prop::option::of(mac()), names.clone(), names, numbers, flags::<6>(), kind).prop_map(
         |(
