@@ -34,8 +34,8 @@ use spinning_top::RawSpinlock;
 use talc::{TalcLock, source::GlobalAllocSource};
 use version::SpecVersion;
 
-/// Takes memory a megabyte at a time and packs it closely: a third fewer page faults than dlmalloc, 0.1 ms of an ADD. (musl's
-/// own gives every few kilobytes back to the kernel and asks for them again: a hundred system calls an ADD.)
+/// Takes memory a megabyte at a time and packs it closely: a third fewer page faults than dlmalloc has. (musl's own gives every few
+/// kilobytes back to the kernel and asks for them again: a hundred system calls an ADD.)
 #[global_allocator]
 static ALLOCATOR: TalcLock<RawSpinlock, GlobalAllocSource<System>> = TalcLock::new(GlobalAllocSource::new(System));
 

@@ -23,8 +23,8 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// Begins to tick: for the first time after `first`, then every `interval`. The calling thread lets the signal pass from now on: a process inherits what is blocked from
-    /// the one that executed it, and a signal that is held back is no clock.
+    /// Begins to tick: for the first time after `first`, then every `interval`. The calling thread lets the signal pass from
+    /// now on: a process inherits what is blocked from the one that executed it, and a signal that is held back is no clock.
     ///
     /// # Errors
     /// The kernel has no timer left for this process.

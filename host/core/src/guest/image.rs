@@ -17,7 +17,7 @@ use super::{
 /// What the first page of a file has room for, bytes. The code begins with a page of its own.
 const PAGE: usize = 4096;
 
-/// The content of the file for what an engine's `Component::serialize` gave.
+/// The content of the file for what an engine's `Component::serialize` gave, less its symbols, which the engine never reads.
 #[cfg(any(feature = "compiler", test))]
 pub(super) fn content(source: Digest, code: &[u8]) -> Vec<u8> {
     let mut content = head(source, code).into_bytes();
