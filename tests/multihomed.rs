@@ -78,6 +78,37 @@ fn a_deleted_interface_leaves_the_others_working_whichever_it_is() {
     }
 }
 
+/// Our DEL comes first, and its interface goes later: what had moved must not take the others' packets until then.
+#[test]
+fn the_others_work_while_a_deleted_interface_is_still_there() {
+    for is_overlay in [false, true] {
+        run(move |lab| {
+            let pod = match is_overlay {
+                true => lab.overlay_pod("p1", "eth0", 20, Overlay::Calico, Families::Dual)?,
+                false => lab.pod("p1")?,
+            };
+            if !is_overlay {
+                pod.attach("eth0", &lab.network(1, 20, Families::Dual), &lab.cluster())?;
+            }
+            let before = defaults(&pod)?;
+            let network = lab.network(2, 21, Families::Dual);
+            pod.attach("net1", &network, &lab.cluster())?;
+            pod.del("net1", &network, &lab.cluster())?;
+            assert_eq!(defaults(&pod)?, before);
+            pod.forget(&network);
+            lab.expose(&pod)?;
+            // Whoever lives in the network of an interface is answered by it, also by another one's address.
+            let mut checks = lab.checks(&pod);
+            checks.retain(|check| !check.name().contains("10.7.0.1 >") && !check.name().contains("fd00:10:7::1 >"));
+            coordinator_lab::all_are_well(&checks)?;
+            // The same attachment may come again before anybody has removed the interface.
+            pod.add("net1", &network, &lab.cluster(), &pod.result("net1"))?;
+            assert_eq!(defaults(&pod)?, before);
+            lab.all_is_well(&pod)
+        });
+    }
+}
+
 #[test]
 fn families_are_handled_each_on_its_own() {
     for (first, second) in [
@@ -350,6 +381,9 @@ fn records_of_the_first_version_serve_as_those_of_today_do() {
             pod.attach(name, network, &lab.cluster())?;
         }
         let record = || std::fs::read_to_string(format!("/run/coordinator/{}/if-net2.json", pod.container));
+        // What had moved does not return with the DEL of one interface of several.
+        pod.del("net2", &networks[2], &lab.cluster())?;
+        pod.add("net2", &networks[2], &lab.cluster(), &pod.result("net2"))?;
         let of_today = record()?;
         pod.del("net2", &networks[2], &lab.cluster())?;
         as_of_old(&pod, "eth0")?;

@@ -61,6 +61,7 @@ pub(super) fn release(
     };
     let failures = reach(record, namespace, routes, |target| {
         if reason == Reason::Leaves && target.pod.is_some() {
+            heirs::give_way(record, target.raw_routes, &mut wanted);
             heirs::inherit_default(lock, record, others, target.raw_routes, &mut wanted)?;
         }
         bring_back((store, lock), record, &record.after, &wanted, target)
