@@ -18,6 +18,7 @@ const NAMES: [&str; 8] = ["eth0", "net1", "net2", "net3", "net4", "net5", "net6"
 pub(super) fn measure(lab: &Lab, programs: &Programs, runs: usize) -> Result<()> {
     let settings = lab.cluster();
     let mut commands: Vec<[(String, Program, Program); 2]> = Vec::new();
+    let mut seats: Vec<Seat> = Vec::new();
     for count in 1..=NAMES.len() {
         let mut seat: Option<Seat> = None;
         let first = u8::try_from(20 + count * 10)?;
@@ -47,9 +48,16 @@ pub(super) fn measure(lab: &Lab, programs: &Programs, runs: usize) -> Result<()>
             (format!("floor, interface {count}"), floor("add"), floor("del")),
             (format!("coordinator, interface {count}"), plugin("ADD"), plugin("DEL")),
         ]);
+        seats.push(seat);
     }
-    let mut contenders: Vec<_> =
-        commands.iter().flatten().map(|(name, add, del)| contender(name, add, None, Some(del))).collect();
+    let mut contenders = Vec::new();
+    for (at, (seat, [floor, plugin])) in seats.iter().zip(&commands).enumerate() {
+        contenders.extend([floor, plugin].map(|(name, add, del)| contender(name, add, None, Some(del))));
+        if let (Some(plugin), true) = (contenders.last_mut(), at > 0) {
+            let mut del = std::mem::replace(&mut plugin.teardown, Box::new(|| Ok(())));
+            plugin.teardown = Box::new(move || del().and_then(|()| seat.default_again()));
+        }
+    }
     let measured = compete(&mut contenders, runs)?;
     println!("\n### ADD of the n-th interface, dual, medians of {runs} interleaved runs\n");
     println!("| interface | floor | coordinator | p10 | p90 | above floor | peak RSS |");

@@ -65,6 +65,19 @@ impl Seat {
         environment.iter().fold(program, |program, (name, value)| program.environment(name, value))
     }
 
+    /// The default route that the macvlan plugin laid: of one interface of several, our DEL does not bring it back.
+    pub(super) fn default_again(&self) -> Result<()> {
+        let lines = self.network.addresses.iter().map(|(_, gateway)| {
+            let family = if gateway.contains(':') { "-6 " } else { "" };
+            format!("{family}route append default via {gateway} dev {}", self.interface)
+        });
+        let lines: Vec<String> = lines.collect();
+        self.pod
+            .host
+            .ip(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+            .context("cannot restore the default route")
+    }
+
     /// Addresses and routes as the macvlan plugin left them: `sbr` has moved them, and its DEL does not bring
     /// them back.
     pub(super) fn anew(&self) -> Result<()> {

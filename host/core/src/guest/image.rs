@@ -52,7 +52,7 @@ impl Image {
         // `Artefacts` opened it, and saw on the open descriptor that nobody else can write or shorten it; this program replaces
         // files by renames.
         // SAFETY: By this the file stays as it is while it is mapped.
-        let content = unsafe { MmapOptions::new().populate().map_exec(file) }?;
+        let content = unsafe { MmapOptions::new().map_exec(file) }?;
         let whole = content.split_at_checked(PAGE).is_some_and(|(page, code)| {
             let said = head(source, code);
             // All of them are looked at, many at once: to stop at the first that is none takes ten times as long.
