@@ -88,22 +88,17 @@ pub(super) fn without(
     Ok(wanted)
 }
 
-/// A moved route of the interface that leaves does not return where it would take packets from one that stays, or
-/// share them with it: until the interface is gone, the Pod uses the others.
+/// A moved route of the interface that leaves does not return to where one that stays has a route of the same key: it would
+/// hide that one (IPv4) or share its packets (IPv6) until the interface is gone.
 pub(super) fn give_way(record: &Record, routes: &RawRoutes, wanted: &mut Model) {
     let leaves = |known: &KnownRoute| known.route.leaves_only_by(record.interface.as_str());
     let is_among = |known: &KnownRoute, model: &Model| model.routes.iter().any(|other| other.same(known));
     let stays = |known: &&KnownRoute| is_among(known, wanted) || !is_among(known, &record.after);
     let others: Vec<KnownRoute> =
         routes.known().filter(stays).chain(&wanted.routes).filter(|known| !leaves(known)).cloned().collect();
-    let takes_from = |known: &KnownRoute, other: &KnownRoute| {
-        let ((side, table, to, metric), theirs) = (known.route.key(), other.route.key());
-        (side, table, to) == (theirs.0, theirs.1, theirs.2) && metric <= theirs.3
-    };
-    let returning: Vec<KnownRoute> = record.lost().filter(|known| leaves(known)).cloned().collect();
-    let gives_way = |known: &KnownRoute| others.iter().any(|other| takes_from(known, other));
-    let goes = |known: &KnownRoute| returning.iter().any(|lost| lost.same(known)) && gives_way(known);
-    wanted.routes.retain(|known| !goes(known));
+    let gives_way = |lost: &&KnownRoute| leaves(lost) && others.iter().any(|other| other.route.has_key_of(&lost.route));
+    let yielding: Vec<&KnownRoute> = record.lost().filter(gives_way).collect();
+    wanted.routes.retain(|known| !yielding.iter().any(|lost| lost.same(known)));
 }
 
 /// The default route goes away with the interface that holds it in `main`: one that gave way to it is laid in
