@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use coordinator_lab::{Families, Lab};
 
 use super::{
-    Programs, compete,
+    Contender, Programs, compete,
     seat::{Seat, contender},
 };
 use crate::{
@@ -14,11 +14,13 @@ use crate::{
 
 const NAMES: [&str; 8] = ["eth0", "net1", "net2", "net3", "net4", "net5", "net6", "net7"];
 
+/// A program's name in the table, its ADD and its DEL.
+type Named = (String, Program, Program);
+
 /// Measures it for one to eight interfaces, each in a Pod of its own.
 pub(super) fn measure(lab: &Lab, programs: &Programs, runs: usize) -> Result<()> {
     let settings = lab.cluster();
-    let mut commands: Vec<[(String, Program, Program); 2]> = Vec::new();
-    let mut seats: Vec<Seat> = Vec::new();
+    let mut commands: Vec<(Seat, [Named; 2])> = Vec::new();
     for count in 1..=NAMES.len() {
         let mut seat: Option<Seat> = None;
         let first = u8::try_from(20 + count * 10)?;
@@ -44,19 +46,20 @@ pub(super) fn measure(lab: &Lab, programs: &Programs, runs: usize) -> Result<()>
             }
         };
         let plugin = |command: &str| seat.program(&programs.plugin, command, "coordinator", &settings);
-        commands.push([
+        let pair = [
             (format!("floor, interface {count}"), floor("add"), floor("del")),
             (format!("coordinator, interface {count}"), plugin("ADD"), plugin("DEL")),
-        ]);
-        seats.push(seat);
+        ];
+        commands.push((seat, pair));
     }
     let mut contenders = Vec::new();
-    for (at, (seat, [floor, plugin])) in seats.iter().zip(&commands).enumerate() {
-        contenders.extend([floor, plugin].map(|(name, add, del)| contender(name, add, None, Some(del))));
-        if let (Some(plugin), true) = (contenders.last_mut(), at > 0) {
-            let mut del = std::mem::replace(&mut plugin.teardown, Box::new(|| Ok(())));
-            plugin.teardown = Box::new(move || del().and_then(|()| seat.default_again()));
-        }
+    for (at, (seat, [(floor, floor_add, floor_del), (plugin, add, del)])) in commands.iter().enumerate() {
+        contenders.push(contender(floor, floor_add, None, Some(floor_del)));
+        let teardown = move || {
+            del.measure()?;
+            if at > 0 { seat.default_again() } else { Ok(()) }
+        };
+        contenders.push(Contender { teardown: Box::new(teardown), ..contender(plugin, add, None, None) });
     }
     let measured = compete(&mut contenders, runs)?;
     println!("\n### ADD of the n-th interface, dual, medians of {runs} interleaved runs\n");

@@ -65,17 +65,9 @@ impl Seat {
         environment.iter().fold(program, |program, (name, value)| program.environment(name, value))
     }
 
-    /// The default route that the macvlan plugin laid: of one interface of several, our DEL does not bring it back.
+    /// The default route as the macvlan plugin left it: of one interface of several, our DEL does not bring it back.
     pub(super) fn default_again(&self) -> Result<()> {
-        let lines = self.network.addresses.iter().map(|(_, gateway)| {
-            let family = if gateway.contains(':') { "-6 " } else { "" };
-            format!("{family}route append default via {gateway} dev {}", self.interface)
-        });
-        let lines: Vec<String> = lines.collect();
-        self.pod
-            .host
-            .ip(&lines.iter().map(String::as_str).collect::<Vec<_>>())
-            .context("cannot restore the default route")
+        self.ip(&self.default_routes("append"))
     }
 
     /// Addresses and routes as the macvlan plugin left them: `sbr` has moved them, and its DEL does not bring
@@ -83,13 +75,26 @@ impl Seat {
     pub(super) fn anew(&self) -> Result<()> {
         let interface = self.interface;
         let mut lines = vec![format!("address flush dev {interface} scope global"), "route flush table 100".to_owned()];
-        for (address, gateway) in &self.network.addresses {
-            let family = if address.contains(':') { "-6 " } else { "" };
-            lines.push(format!("{family}address add {address} dev {interface}"));
-            lines.push(format!("{family}route replace default via {gateway}"));
-        }
+        let addresses = self.network.addresses.iter();
+        lines.extend(addresses.map(|(address, _)| format!("{}address add {address} dev {interface}", family(address))));
+        lines.extend(self.default_routes("replace"));
         lines.sort_by_key(|line| line.starts_with("-6 "));
+        self.ip(&lines)
+    }
+
+    fn default_routes(&self, verb: &str) -> Vec<String> {
+        let line =
+            |gateway: &str| format!("{}route {verb} default via {gateway} dev {}", family(gateway), self.interface);
+        self.network.addresses.iter().map(|(_, gateway)| line(gateway)).collect()
+    }
+
+    fn ip(&self, lines: &[String]) -> Result<()> {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         self.pod.host.ip(&lines).context("cannot restore the pod")
     }
+}
+
+/// What a line for `ip` begins with, for an address of either family.
+fn family(address: &str) -> &'static str {
+    if address.contains(':') { "-6 " } else { "" }
 }

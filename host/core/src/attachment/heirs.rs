@@ -92,10 +92,10 @@ pub(super) fn without(
 /// hide that one (IPv4) or share its packets (IPv6) until the interface is gone.
 pub(super) fn give_way(record: &Record, routes: &RawRoutes, wanted: &mut Model) {
     let leaves = |known: &KnownRoute| known.route.leaves_only_by(record.interface.as_str());
-    let is_among = |known: &KnownRoute, model: &Model| model.routes.iter().any(|other| other.same(known));
-    let stays = |known: &&KnownRoute| is_among(known, wanted) || !is_among(known, &record.after);
-    let others: Vec<KnownRoute> =
-        routes.known().filter(stays).chain(&wanted.routes).filter(|known| !leaves(known)).cloned().collect();
+    // What the record knows goes or stays as `wanted` says.
+    let is_unknown = |known: &&KnownRoute| !record.after.routes.iter().any(|other| other.same(known));
+    let others = routes.known().filter(is_unknown).chain(&wanted.routes).filter(|known| !leaves(known));
+    let others: Vec<&KnownRoute> = others.collect();
     let gives_way = |lost: &&KnownRoute| leaves(lost) && others.iter().any(|other| other.route.has_key_of(&lost.route));
     let yielding: Vec<&KnownRoute> = record.lost().filter(gives_way).collect();
     wanted.routes.retain(|known| !yielding.iter().any(|lost| lost.same(known)));
