@@ -16,7 +16,6 @@ mod status;
 mod version;
 
 use std::{
-    alloc::System,
     io::{self, Read, Write},
     path::Path,
     process::ExitCode,
@@ -28,16 +27,11 @@ use coordinator_core::{
     process,
     tally::{self, Call},
 };
+// The heap and the copying.
+use coordinator_memory as _;
 use error::{CniError, Code};
 use serde_json::{Value, json};
-use spinning_top::RawSpinlock;
-use talc::{TalcLock, source::GlobalAllocSource};
 use version::SpecVersion;
-
-/// Takes memory a megabyte at a time and packs it closely: a third fewer page faults than dlmalloc has. (musl's own gives every few
-/// kilobytes back to the kernel and asks for them again: a hundred system calls an ADD.)
-#[global_allocator]
-static ALLOCATOR: TalcLock<RawSpinlock, GlobalAllocSource<System>> = TalcLock::new(GlobalAllocSource::new(System));
 
 /// The most that a configuration may take, bytes; runtimes write a few thousand.
 const LIMIT: u64 = 4 << 20;

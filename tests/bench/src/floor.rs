@@ -15,7 +15,6 @@ mod further;
 mod world;
 
 use std::{
-    alloc::System,
     collections::BTreeSet,
     fs::{self, File},
     net::IpAddr,
@@ -24,6 +23,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+// The heap and the copying are the plugin's.
+use coordinator_memory as _;
 use coordinator_sdk::{Family, POD_VETH, PROTOCOL, Side, is_global};
 use coordinator_stages::{
     kernel::{
@@ -39,13 +40,7 @@ use coordinator_stages::{
 };
 use further::Further;
 use nix::sched::{CloneFlags, setns};
-use spinning_top::RawSpinlock;
-use talc::{TalcLock, source::GlobalAllocSource};
 use world::{ALIAS, World};
-
-/// The plugin's own allocator: musl's would cost a hundred system calls.
-#[global_allocator]
-static ALLOCATOR: TalcLock<RawSpinlock, GlobalAllocSource<System>> = TalcLock::new(GlobalAllocSource::new(System));
 
 fn main() -> ExitCode {
     match run() {
