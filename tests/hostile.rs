@@ -2,7 +2,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use coordinator_core::guest::{Artefacts, Digest, Guest, GuestError, Limits, StageFailure, compile};
+use coordinator_core::guest::{Artefacts, Digest, Guest, GuestError, Limits, Shelf, StageFailure, compile};
 use coordinator_guests::{component, handwritten, module, root, skeleton};
 use coordinator_sdk::{Address, AddressFlags, Device, Facts, Link};
 use coordinator_stages::kernel::processor_time;
@@ -68,7 +68,7 @@ fn with_sdk() -> impl Fn(&str) -> Guest {
     let directory = folder.path().join("stages");
     move |deed| {
         let grants = ["pod.link", "pod.route", "node.sysctl"].map(str::to_owned).to_vec();
-        let guest = Guest::new("hostile", *digest).artefacts(&directory);
+        let guest = Guest::new("hostile", *digest).artefacts(Shelf::at(&directory));
         guest
             .grants(grants)
             .limits(Limits { time: LIMIT, ..Limits::default() })

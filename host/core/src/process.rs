@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static ENDS_SOON: AtomicBool = AtomicBool::new(false);
 
 /// For a process that ends with its call: large values stay until then, and go in one piece. To give them back one by one
-/// takes a twentieth of an ADD's work, and 0.1 ms for each guest.
+/// takes a twentieth of an ADD's work.
 pub fn ends_with_its_call() {
     ENDS_SOON.store(true, Ordering::Relaxed);
 }

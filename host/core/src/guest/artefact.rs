@@ -6,12 +6,7 @@
 //! must be is written down: a checksum in the file itself, verified at each use ([`Image`]), and a SHA-256 in a manifest
 //! beside it, for when an operator or the runtime asks.
 
-use std::{
-    fmt,
-    io::Read as _,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{fmt, io::Read as _, path::Path, str::FromStr};
 
 use coordinator_stages::kernel::directory::{Directory, DirectoryError};
 use serde::{Deserialize, Serialize};
@@ -224,11 +219,6 @@ pub(super) fn not_compiled(digest: Digest, directory: &Path) -> GuestError {
     GuestError::NotCompiled { digest: digest.to_string(), directory: directory.display().to_string() }
 }
 
-/// The default directory.
-pub(super) fn default_directory() -> PathBuf {
-    PathBuf::from(DIRECTORY)
-}
-
 /// The name of a file of a component's artefact: digest and build tell it from all others.
 fn file(digest: Digest, extension: &str) -> String {
     format!("{digest}.{BUILD_NUMBER}.{extension}")
@@ -239,10 +229,11 @@ mod tests {
     use std::{
         fs,
         os::unix::fs::{PermissionsExt as _, symlink},
+        path::PathBuf,
     };
 
     use super::*;
-    use crate::guest::{Guest, StageFailure, compile};
+    use crate::guest::{Guest, Shelf, StageFailure, compile};
 
     #[test]
     fn a_digest_comes_back_as_it_was_written() {
@@ -265,14 +256,15 @@ mod tests {
     }
 
     fn error(directory: &Path, digest: Digest) -> String {
-        let failed = Guest::new("rails", digest).artefacts(directory).decide(&coordinator_sdk::Facts::default());
+        let failed =
+            Guest::new("rails", digest).artefacts(Shelf::at(directory)).decide(&coordinator_sdk::Facts::default());
         let Err(StageFailure::Failed(failure)) = failed else { panic!("{failed:?}") };
         curable(&failure)
     }
 
     /// What is found by who verifies more than a use does: the manifest too.
     fn found(directory: &Path, digest: Digest) -> String {
-        curable(&Guest::new("rails", digest).artefacts(directory).verify().unwrap_err())
+        curable(&Guest::new("rails", digest).artefacts(Shelf::at(directory)).verify().unwrap_err())
     }
 
     /// Of one of the two files.
@@ -295,7 +287,7 @@ mod tests {
     #[test]
     fn what_was_compiled_runs() {
         let (_folder, directory, manifest) = compiled();
-        let decided = Guest::new("rails", manifest.source).artefacts(&directory).decide(&Default::default());
+        let decided = Guest::new("rails", manifest.source).artefacts(Shelf::at(&directory)).decide(&Default::default());
         assert_eq!(decided.unwrap().proposals, []);
         let artefacts = Artefacts::open(&directory).unwrap().unwrap();
         assert_eq!(artefacts.verify(manifest.source).unwrap(), manifest);
@@ -362,7 +354,7 @@ mod tests {
             );
             give(0);
         }
-        Guest::new("rails", manifest.source).artefacts(&directory).decide(&Default::default()).unwrap();
+        Guest::new("rails", manifest.source).artefacts(Shelf::at(&directory)).decide(&Default::default()).unwrap();
     }
 
     #[test]

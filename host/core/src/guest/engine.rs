@@ -5,9 +5,9 @@
 
 use std::sync::OnceLock;
 
-use wasmtime::{Config, Engine, ModuleVersionStrategy};
+use wasmtime::{Config, Engine, ModuleVersionStrategy, component::Linker};
 
-use super::failure::GuestError;
+use super::{exports, failure::GuestError, limits::State};
 
 /// Identifies what made an artefact: wasmtime's exact version, every crate that has a say in compiled code, and the
 /// interface's version. Artefacts of another build are never mapped.
@@ -24,9 +24,10 @@ const GUARD: u64 = 64 << 10;
 /// The stack of a guest, bytes.
 pub(super) const STACK: usize = 512 << 10;
 
-/// The engine.
+/// The engine, and what it offers to every component.
 pub struct Runtime {
     pub(super) engine: Engine,
+    pub(super) linker: Linker<State>,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -44,8 +45,8 @@ impl Runtime {
         static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
         let made = RUNTIME.get_or_init(|| {
             let engine = configuration().and_then(|config| Engine::new(&config));
-            let engine = engine.map_err(|error| format!("{error:#}"))?;
-            Ok(Self { engine })
+            let made = engine.and_then(|engine| Ok(Self { linker: exports::linker(&engine)?, engine }));
+            made.map_err(|error| format!("{error:#}"))
         });
         made.as_ref().map_err(|reason| GuestError::Engine { reason: reason.clone() })
     }

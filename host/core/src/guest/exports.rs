@@ -4,7 +4,7 @@
 //! a tenth of all that a guest costs, and what is mapped is, byte for byte, what was asked ([`Image`](super::image::Image)).
 
 use wasmtime::{
-    AsContextMut, StoreContextMut,
+    AsContextMut, Engine, StoreContextMut,
     component::{Component, ComponentExportIndex, HasSelf, Instance, InstancePre, Linker, TypedFunc},
 };
 
@@ -32,8 +32,7 @@ impl Fitting {
     /// It wants or offers something else than this host does.
     #[cfg(feature = "compiler")]
     pub(super) fn asked(runtime: &Runtime, component: Component) -> Result<Self, GuestError> {
-        let asked = linker(runtime).and_then(|linker| linker.instantiate_pre(&component));
-        match asked.and_then(super::bindings::StagePre::new) {
+        match runtime.linker.instantiate_pre(&component).and_then(super::bindings::StagePre::new) {
             Ok(_) => Ok(Self(component)),
             Err(error) => Err(unfit(&error)),
         }
@@ -55,6 +54,7 @@ impl Fitting {
 }
 
 /// What can be instantiated and called.
+#[derive(Clone)]
 pub(super) struct Exports {
     instances: InstancePre<State>,
     check: ComponentExportIndex,
@@ -74,7 +74,7 @@ impl Exports {
             let found = component.get_export_index(None, name);
             found.ok_or_else(|| GuestError::Interface { reason: format!("it does not export the function {name}") })
         };
-        let instances = linker(runtime).and_then(|linker| linker.instantiate_pre(component));
+        let instances = runtime.linker.instantiate_pre(component);
         Ok(Self {
             instances: instances.map_err(|error| unfit(&error))?,
             check: export("check")?,
@@ -126,8 +126,12 @@ impl Exports {
     }
 }
 
-fn linker(runtime: &Runtime) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(&runtime.engine);
+/// What there is for a component's one import.
+///
+/// # Errors
+/// The engine does not know it.
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
     Stage::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }

@@ -22,6 +22,7 @@ mod limits;
 mod log;
 #[cfg(feature = "compiler")]
 mod measure;
+mod shelf;
 mod stage;
 
 pub use artefact::{Artefacts, DIRECTORY, Digest, DigestError, Manifest};
@@ -32,4 +33,5 @@ pub use failure::GuestError;
 pub use limits::Limits;
 #[cfg(feature = "compiler")]
 pub use measure::{Used, measure};
-pub use stage::{Guest, StageFailure};
+pub use shelf::Shelf;
+pub use stage::{Guest, Loaded, StageFailure};

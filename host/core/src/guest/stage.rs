@@ -1,13 +1,15 @@
 //! A guest in a pipeline: bound to its artefact, limits, grants and options, and asked once for each attachment.
 
-use std::{path::Path, path::PathBuf, sync::OnceLock};
+#[cfg(feature = "compiler")]
+use std::sync::OnceLock;
+use std::{path::PathBuf, sync::Arc};
 
 use coordinator_sdk::{Decision, Facts, Refusal};
 use coordinator_stages::kernel::ticks::Ticks;
 use wasmtime::{AsContextMut as _, Store, Trap, UpdateDeadline, component::Instance};
 
 use super::{
-    artefact::{self, Artefacts, Digest},
+    artefact::Digest,
     bindings::coordinator::stage::about,
     clock, convert,
     engine::{Runtime, STACK},
@@ -15,11 +17,9 @@ use super::{
     failure::GuestError,
     image::Image,
     limits::{Limits, Met, State},
+    shelf::Shelf,
 };
-use crate::{
-    check::{self, Checker},
-    process,
-};
+use crate::check::{self, Checker};
 
 /// Problems with options that one message names.
 const MOST_PROBLEMS: usize = 20;
@@ -39,17 +39,20 @@ pub enum StageFailure {
 pub struct Guest {
     name: String,
     digest: Digest,
-    directory: PathBuf,
+    shelf: Arc<Shelf>,
     limits: Limits,
     grants: Vec<String>,
     options: String,
     component: Option<PathBuf>,
-    loaded: OnceLock<Result<Loaded, GuestError>>,
+    #[cfg(feature = "compiler")]
+    compiled: OnceLock<Result<Exports, GuestError>>,
 }
 
-/// A guest that can be instantiated, and the image of its code, which must go last.
-struct Loaded {
+/// A guest whose code is in memory: it can be asked any number of times.
+pub struct Loaded<'g> {
+    guest: &'g Guest,
     exports: Exports,
+    /// What the code is in, which must go after it.
     _image: Option<Image>,
 }
 
@@ -66,12 +69,13 @@ impl Guest {
         Self {
             name: name.into(),
             digest,
-            directory: artefact::default_directory(),
+            shelf: Shelf::of_this_node(),
             limits: Limits::default(),
             grants: Vec::new(),
             options: "{}".to_owned(),
             component: None,
-            loaded: OnceLock::new(),
+            #[cfg(feature = "compiler")]
+            compiled: OnceLock::new(),
         }
     }
 
@@ -83,15 +87,14 @@ impl Guest {
     pub fn of_component(name: impl Into<String>, component: &[u8]) -> Result<Self, GuestError> {
         let guest = Self::new(name, Digest::of(component));
         let (compiled, _) = super::compile::compiled(component)?;
-        let loaded = Loaded { exports: Exports::of(Runtime::get()?, &compiled)?, _image: None };
-        guest.loaded.get_or_init(|| Ok(loaded)).as_ref().map_err(Clone::clone)?;
-        Ok(guest)
+        let exports = Exports::of(Runtime::get()?, &compiled);
+        Ok(Self { compiled: OnceLock::from(exports), ..guest })
     }
 
-    /// Looks for the artefact elsewhere than in [`DIRECTORY`](super::DIRECTORY).
+    /// Looks for the artefact here, and not in the directory of this node.
     #[must_use]
-    pub fn artefacts(mut self, directory: &Path) -> Self {
-        directory.clone_into(&mut self.directory);
+    pub fn artefacts(mut self, shelf: Arc<Shelf>) -> Self {
+        self.shelf = shelf;
         self
     }
 
@@ -138,7 +141,8 @@ impl Guest {
     /// # Errors
     /// There is no usable artefact, or its own check finds the options wrong.
     pub fn ready(&self) -> Result<(), GuestError> {
-        let mut call = Call::begin(self.loaded()?, &self.name, self.limits)?;
+        let loaded = self.load()?;
+        let mut call = Call::begin(&loaded.exports, &self.name, self.limits)?;
         call.check_options(&self.options)
     }
 
@@ -148,25 +152,62 @@ impl Guest {
     /// # Errors
     /// There is no artefact, it is another, or somebody else could have written it.
     pub fn verify(&self) -> Result<(), GuestError> {
-        let artefacts = Artefacts::open(&self.directory)?;
-        let artefacts = artefacts.ok_or_else(|| artefact::not_compiled(self.digest, &self.directory))?;
-        artefacts.verify(self.digest).map(drop)
+        Shelf::at(self.shelf.path()).open(self.digest)?.verify(self.digest).map(drop)
     }
 
+    /// Decides once. Its code goes right after that, and the memory that it took is the next guest's.
+    ///
+    /// # Errors
+    /// As [`Guest::load`] and [`Loaded::decide`].
+    pub fn decide(&self, facts: &Facts) -> Result<Decision, StageFailure> {
+        self.load()?.decide(facts)
+    }
+
+    /// Maps its artefact.
+    ///
+    /// # Errors
+    /// There is none that can be used.
+    pub fn load(&self) -> Result<Loaded<'_>, GuestError> {
+        let runtime = Runtime::get()?;
+        #[cfg(feature = "compiler")]
+        if let Some(compiled) = self.compiled(runtime) {
+            return Ok(Loaded { guest: self, exports: compiled?, _image: None });
+        }
+        let artefacts = self.shelf.open(self.digest)?;
+        let image = artefacts.image(self.digest)?;
+        let component = image.component(runtime);
+        let unfit = |error| artefacts.problem(self.digest, format!("cannot be mapped: {error:#}"));
+        let exports = Exports::of(runtime, &component.map_err(unfit)?)?;
+        Ok(Loaded { guest: self, exports, _image: Some(image) })
+    }
+
+    /// What was compiled here, once; absent for a guest that has an artefact.
+    #[cfg(feature = "compiler")]
+    fn compiled(&self, runtime: &Runtime) -> Option<Result<Exports, GuestError>> {
+        if let Some(path) = &self.component {
+            let compile = || Exports::of(runtime, &super::compile::compiled_file(path, self.digest)?);
+            self.compiled.get_or_init(compile);
+        }
+        self.compiled.get().cloned()
+    }
+}
+
+impl Loaded<'_> {
     /// Decides, in a fresh instance.
     ///
     /// # Errors
     /// It refuses, or it fails: it could not run, met a limit, trapped, or proposed what it must not.
     pub fn decide(&self, facts: &Facts) -> Result<Decision, StageFailure> {
-        let mut call = Call::begin(self.loaded()?, &self.name, self.limits)?;
-        call.check_options(&self.options)?;
-        let mut decision = call.decide(facts, &self.options)?;
-        call.end();
+        let Guest { name, limits, grants, options, .. } = self.guest;
+        let mut call = Call::begin(&self.exports, name, *limits)?;
+        call.check_options(options)?;
+        let mut decision = call.decide(facts, options)?;
+        drop(call);
         let number = decision.proposals.len();
-        if number > self.limits.changes {
-            return Err(GuestError::Changes { number, limit: self.limits.changes }.into());
+        if number > limits.changes {
+            return Err(GuestError::Changes { number, limit: limits.changes }.into());
         }
-        let checker = Checker::new(facts, &self.grants);
+        let checker = Checker::new(facts, grants);
         for (at, proposal) in decision.proposals.iter().enumerate() {
             let checked = checker.check(at, &proposal.change);
             checked.map_err(|wrong| GuestError::Proposal(Box::new(wrong)))?;
@@ -174,42 +215,16 @@ impl Guest {
         check::clean(&mut decision);
         Ok(decision)
     }
-
-    /// The artefact, mapped at its first use.
-    fn loaded(&self) -> Result<&Exports, GuestError> {
-        self.loaded.get_or_init(|| self.load()).as_ref().map(|loaded| &loaded.exports).map_err(Clone::clone)
-    }
-
-    fn load(&self) -> Result<Loaded, GuestError> {
-        let runtime = Runtime::get()?;
-        #[cfg(feature = "compiler")]
-        if let Some(path) = &self.component {
-            let compiled = super::compile::compiled_file(path, self.digest)?;
-            return Ok(Loaded { exports: Exports::of(runtime, &compiled)?, _image: None });
-        }
-        let artefacts = Artefacts::open(&self.directory)?;
-        let artefacts = artefacts.ok_or_else(|| artefact::not_compiled(self.digest, &self.directory))?;
-        let image = artefacts.image(self.digest)?;
-        let component = image.component(runtime);
-        let unfit = |error| artefacts.problem(self.digest, format!("cannot be mapped: {error:#}"));
-        let exports = Exports::of(runtime, &component.map_err(unfit)?)?;
-        Ok(Loaded { exports, _image: Some(image) })
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        process::give_back(self.loaded.take());
-    }
 }
 
 /// One use of a guest: an instance that lives as long as this.
 pub(super) struct Call<'g> {
+    /// First, so that the clock stops before anything else goes.
+    _ticks: Ticks,
     store: Store<State>,
     instance: Instance,
     exports: &'g Exports,
     limits: Limits,
-    ticks: Ticks,
 }
 
 impl<'g> Call<'g> {
@@ -226,16 +241,9 @@ impl<'g> Call<'g> {
         });
         let ticks = clock::begin(runtime, limits.time)?;
         match exports.instantiate(&mut store) {
-            Ok(instance) => Ok(Self { store, instance, exports, limits, ticks }),
+            Ok(instance) => Ok(Self { _ticks: ticks, store, instance, exports, limits }),
             Err(error) => Err(failure(&error, store.data(), limits)),
         }
-    }
-
-    /// Ends it: the clock stops now, whatever happens to the rest.
-    fn end(self) {
-        let Self { store, ticks, .. } = self;
-        drop(ticks);
-        process::give_back(store);
     }
 
     /// What it says of itself.

@@ -24,6 +24,7 @@ use std::{
     fmt, fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use coordinator_sdk::DynStage;
@@ -41,7 +42,7 @@ pub use test_case::TestCase;
 pub use when::{Pattern, When};
 
 use crate::{
-    guest::Guest,
+    guest::{Guest, Shelf},
     settings::{RootFileError, read_root_file},
 };
 use check::{Kind, kind_of};
@@ -206,12 +207,13 @@ impl TryFrom<Draft> for Pipeline {
 
     fn try_from(draft: Draft) -> Result<Self, PipelineError> {
         let settings = draft.settings();
+        let shelf = Shelf::of_this_node();
         let (mut steps, mut announce) = (Vec::with_capacity(draft.stages.len()), None);
         for entry in &draft.stages {
             let native = || entry.uses.value.strip_prefix("native:").and_then(decide::by_name);
             let phase = match kind_of(&entry.uses.value) {
                 Ok(Kind::Decide) => native().map(Phase::Decide),
-                Ok(Kind::Guest) => draft.guest(entry).map(|spec| Phase::Guest(bind_guest(spec, &draft, entry))),
+                Ok(Kind::Guest) => draft.guest(entry).map(|spec| Phase::Guest(bind_guest(spec, &draft, entry, &shelf))),
                 Ok(Kind::Probe) => Some(Phase::Probe),
                 Ok(Kind::Findings) => Some(Phase::Findings),
                 Ok(Kind::Announce) => {
@@ -237,10 +239,10 @@ impl TryFrom<Draft> for Pipeline {
 }
 
 /// Binds a guest: the one place where its digest becomes something that runs. Nothing is opened yet.
-fn bind_guest(spec: GuestSpec, draft: &Draft, entry: &StageEntry) -> Box<Guest> {
+fn bind_guest(spec: GuestSpec, draft: &Draft, entry: &StageEntry, shelf: &Arc<Shelf>) -> Box<Guest> {
     let options = if spec.with.is_null() { Value::Object(Map::new()) } else { spec.with };
     let guest = Guest::new(spec.stage, spec.sha256).limits(spec.limits.in_force()).grants(spec.grants);
-    let guest = guest.options(options.to_string());
+    let guest = guest.options(options.to_string()).artefacts(Arc::clone(shelf));
     let beside = draft.sources.files().get(entry.place.file).and_then(|file| Path::new(&file.path).parent());
     Box::new(match (draft.library, beside) {
         // Who named the pipeline vouches for the component too, and may have a compiler.

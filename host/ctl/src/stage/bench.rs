@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
 use coordinator_core::{
-    guest::{Artefacts, Guest, StageFailure, compile, measure},
+    guest::{Artefacts, Guest, Shelf, StageFailure, compile, measure},
     replay::read_facts,
 };
 use serde_json::json;
@@ -40,11 +40,9 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
     let folder = std::env::temp_dir().join(format!("coordinatorctl-bench-{}", std::process::id()));
     let store = || Artefacts::make(&folder)?.store(&compiled.artefact, &compiled.manifest);
     store().map_err(failed)?;
-    let guest = || {
-        let guest = Guest::new(compiled.manifest.name.clone(), compiled.manifest.source).artefacts(&folder);
-        guest.grants(grants.clone()).options(arguments.stage.with.clone())
-    };
-    let ask = |guest: &Guest| match guest.decide(&facts) {
+    let guest = Guest::new(compiled.manifest.name.clone(), compiled.manifest.source).artefacts(Shelf::at(&folder));
+    let guest = guest.grants(grants).options(arguments.stage.with.clone());
+    let ask = |said: Result<_, StageFailure>| match said {
         Ok(_) | Err(StageFailure::Refused(_)) => Ok(()),
         Err(StageFailure::Failed(failure)) => Err(failed(failure)),
     };
@@ -58,9 +56,11 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
         took.sort_unstable();
         Ok::<_, Failure>(took.get(took.len() / 2).copied().unwrap_or_default())
     };
-    let cold = timed(&mut || ask(&guest()));
-    let kept = guest();
-    let warm = cold.and_then(|cold| Ok((cold, timed(&mut || ask(&kept))?)));
+    let cold = timed(&mut || ask(guest.decide(&facts)));
+    let warm = cold.and_then(|cold| {
+        let loaded = guest.load().map_err(failed)?;
+        Ok((cold, timed(&mut || ask(loaded.decide(&facts)))?))
+    });
     // Whatever came of it, the folder goes.
     drop(std::fs::remove_dir_all(&folder));
     let (cold, warm) = warm?;
