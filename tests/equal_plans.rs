@@ -233,12 +233,12 @@ fn facts() -> impl Strategy<Value = Facts> {
             .collect();
         settings.pod_rp_filter = if leaves { RpFilter::Leave } else { RpFilter::Set(2) };
         settings.pod_mac_prefix = mac_prefix.map(|text| text.parse().unwrap());
-        settings.sources = [("mode".to_owned(), Source::Stage(text.clone()))].into();
+        settings.sources = [("mode".to_owned(), Source::Stage(text.clone()))].into_iter().collect();
         facts.request.interface = if tunes { "net1" } else { "eth0" }.parse().unwrap();
         facts.request.pod_namespace = text.clone();
-        facts.request.metadata = [(text.clone(), text.clone())].into();
+        facts.request.metadata = [(text.clone(), text.clone())].into_iter().collect();
         facts.request.config = serde_json::json!({"args": [text.clone(), 1, null]}).into();
-        facts.extra = [(text.clone(), serde_json::json!({"x": 1.5}).into())].into();
+        facts.extra = [(text.clone(), serde_json::json!({"x": 1.5}).into())].into_iter().collect();
         facts.others = vec![OtherAttachment { interface: "net9".parse().unwrap(), network: text, table: Some(109) }];
         facts.model.sysctls.push(Sysctl {
             side: Side::Node,

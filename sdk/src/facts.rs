@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use litemap::LiteMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +43,8 @@ pub struct Request {
     /// The CNI `runtimeConfig`, `args`, and keys of the configuration that are not ours.
     pub config: Json,
     /// Pod annotations and labels that the pipeline asked for.
-    pub metadata: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub metadata: LiteMap<String, String>,
 }
 
 impl Default for Request {
@@ -56,7 +58,7 @@ impl Default for Request {
             pod_uid: String::new(),
             node: String::new(),
             config: Json::default(),
-            metadata: BTreeMap::new(),
+            metadata: LiteMap::new(),
         }
     }
 }
@@ -110,7 +112,8 @@ pub struct Facts {
     /// What it answered; absent before the probe phase.
     pub findings: Option<Vec<Finding>>,
     /// Room to grow: name and value.
-    pub extra: BTreeMap<String, Json>,
+    #[schemars(with = "BTreeMap<String, Json>")]
+    pub extra: LiteMap<String, Json>,
 }
 
 impl Facts {

@@ -47,9 +47,38 @@ impl Json {
 
 impl Default for Json {
     fn default() -> Self {
-        Self::from(Value::Null)
+        #[cfg(not(target_arch = "wasm32"))]
+        return Self(Value::Null);
+        #[cfg(target_arch = "wasm32")]
+        return Self("null".to_owned());
     }
 }
+
+impl From<&str> for Json {
+    fn from(text: &str) -> Self {
+        #[cfg(not(target_arch = "wasm32"))]
+        return Self(Value::from(text));
+        // No text fails.
+        #[cfg(target_arch = "wasm32")]
+        return Self(serde_json::to_string(text).unwrap_or_default());
+    }
+}
+
+/// What is written in JSON as Rust prints it; a guest that says no more than this has no code for any other value.
+macro_rules! printed {
+    ($($type:ty)*) => {$(
+        impl From<$type> for Json {
+            fn from(value: $type) -> Self {
+                #[cfg(not(target_arch = "wasm32"))]
+                return Self(Value::from(value));
+                #[cfg(target_arch = "wasm32")]
+                return Self(value.to_string());
+            }
+        }
+    )*};
+}
+
+printed! { bool u32 i32 }
 
 impl From<Value> for Json {
     fn from(value: Value) -> Self {
@@ -98,5 +127,20 @@ impl schemars::JsonSchema for Json {
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         Value::json_schema(generator)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_values_are_written_as_json_writes_them() {
+        let plain = [Json::from("a \"b\"\n"), true.into(), 7_u32.into(), (-1_i32).into(), Json::default()];
+        let written = plain.map(|json| (json.to_string(), json));
+        let expected = [r#""a \"b\"\n""#, "true", "7", "-1", "null"];
+        for ((text, json), expected) in written.iter().zip(expected) {
+            assert_eq!((text.as_str(), json), (expected, &expected.parse().unwrap()));
+        }
     }
 }

@@ -59,6 +59,8 @@ pub use drift::{Drift, drifts};
 pub use facts::{Claim, Facts, Mode, OtherAttachment, Request};
 pub use json::Json;
 pub use key::Key;
+/// A map of few entries, which is a sorted list: a tree has ten kilobytes of code, and would have them in each guest.
+pub use litemap::LiteMap;
 pub use log::log;
 pub use mac::{Mac, MacPrefix, ParseMacError};
 pub use model::Model;

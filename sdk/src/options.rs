@@ -25,7 +25,7 @@ impl OptionsProblem {
     /// The same, of a value within another: `step` leads from that one to this, `name` or `[2]`.
     fn within(mut self, step: &str) -> Self {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = [step, dot, &self.path].concat();
+        self.path = format!("{step}{dot}{}", self.path);
         self
     }
 }
@@ -60,7 +60,7 @@ pub fn schema<O: JsonSchema>() -> String {
 }
 
 fn is_empty_object(text: &str) -> bool {
-    text.chars().filter(|c| !c.is_whitespace()).eq("{}".chars())
+    text.bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"{}")
 }
 
 #[cfg(test)]

@@ -302,7 +302,12 @@ impl Projection {
             }
             Change::SetSetting(setting) => {
                 let source = crate::Source::Stage(stage.to_owned());
-                let set = self.facts.settings.set(&setting.name, &setting.value, source);
+                let read = setting.value.read().map_err(|error| crate::SettingProblem {
+                    name: setting.name.clone(),
+                    value: setting.value.to_string(),
+                    reason: error.to_string(),
+                });
+                let set = read.and_then(|value| self.facts.settings.set(&setting.name, &value, source));
                 let warning = set.map_err(|problem| ProjectError::Setting { stage: stage.to_owned(), problem })?;
                 self.warnings.extend(warning);
                 Vec::new()

@@ -1,12 +1,13 @@
 //! What comes in: the interface's snapshot as [`Facts`].
 
 use std::{
-    collections::BTreeMap,
+    mem::ManuallyDrop,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
 use ipnet::IpNet;
+use litemap::LiteMap;
 
 use super::bindings::coordinator::stage::{facts as from, types as wit};
 use crate::{
@@ -16,19 +17,22 @@ use crate::{
     RpFilter, Rule, Settings, Side, Source, Sysctl,
 };
 
-/// By pushing: to collect would bring in code that reuses a list's memory, for each kind of value.
+/// By pushing: to collect would bring in code that reuses a list's memory, for each kind of value. And without giving the old
+/// list back, as [`decide`](super::decide) says, or there would be code for that.
 fn each<T, U: From<T>>(values: Vec<T>) -> Vec<U> {
     let mut all = Vec::with_capacity(values.len());
-    for value in values {
+    let mut values = ManuallyDrop::new(values.into_iter());
+    for value in values.by_ref() {
         all.push(U::from(value));
     }
     all
 }
 
 /// One by one: to collect them would bring in a sort for each kind of value.
-fn map<T, U>(pairs: Vec<(String, T)>, value: impl Fn(T) -> U) -> BTreeMap<String, U> {
-    let mut all = BTreeMap::new();
-    for (name, it) in pairs {
+fn map<T, U>(pairs: Vec<(String, T)>, value: impl Fn(T) -> U) -> LiteMap<String, U> {
+    let mut all = LiteMap::with_capacity(pairs.len());
+    let mut pairs = ManuallyDrop::new(pairs.into_iter());
+    for (name, it) in pairs.by_ref() {
         all.insert(name, value(it));
     }
     all

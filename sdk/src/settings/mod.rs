@@ -6,13 +6,14 @@
 use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
+use litemap::LiteMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod value;
 
-use crate::{InterfaceName, MacPrefix, Mode};
+use crate::{InterfaceName, Json, MacPrefix, Mode};
 
 /// Who set a value, weakest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -52,7 +53,7 @@ pub struct Setting {
     /// The name in the CNI configuration.
     pub name: String,
     /// The JSON value.
-    pub value: Value,
+    pub value: Json,
     /// Who set it.
     pub source: Source,
 }
@@ -176,7 +177,8 @@ pub struct Settings {
     /// `pipeline`: the name of the pipeline to run; absent = the built-in one.
     pub pipeline: Option<String>,
     /// Who set what; a name that is missing has its built-in default.
-    pub sources: BTreeMap<String, Source>,
+    #[schemars(with = "BTreeMap<String, Source>")]
+    pub sources: LiteMap<String, Source>,
 }
 
 impl Default for Settings {
@@ -211,7 +213,7 @@ impl Default for Settings {
                 max_count: 10,
             },
             pipeline: None,
-            sources: BTreeMap::new(),
+            sources: LiteMap::new(),
         }
     }
 }

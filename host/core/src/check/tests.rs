@@ -71,7 +71,7 @@ fn link(device: Device) -> LinkEdit {
 }
 
 fn setting(name: &str, value: serde_json::Value) -> Change {
-    Change::SetSetting(Setting { name: name.to_owned(), value, source: Source::Builtin })
+    Change::SetSetting(Setting { name: name.to_owned(), value: value.into(), source: Source::Builtin })
 }
 
 fn neighbour(device: Device, ip: &str, hardware: &str) -> Change {

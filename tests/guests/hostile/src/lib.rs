@@ -96,7 +96,7 @@ impl Stage for Hostile {
                 decision.push(Change::SetSysctl(Sysctl { side: Side::Node, key, value: "0".to_owned() }), "quiet");
             }
             Deed::UngrantedSetting => {
-                let (name, value) = ("serviceCIDR".to_owned(), Vec::<u8>::new().into());
+                let (name, value) = ("serviceCIDR".to_owned(), "10.96.0.0/12".into());
                 decision.push(Change::SetSetting(Setting { name, value, source: Source::Builtin }), "no services");
             }
             Deed::Refuse => {

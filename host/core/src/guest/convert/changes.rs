@@ -60,7 +60,9 @@ fn change(stage: &str, change: from::Change) -> Result<Change, String> {
             Change::MarkReplies(ReplyMark { device: device(mark.device), bit: mark.bit, table: mark.table })
         }
         from::Change::SetSetting(setting) => {
-            let value = serde_json::from_str(&setting.value)
+            let value = setting
+                .value
+                .parse()
                 .map_err(|error| format!("the value of setting {} is not JSON: {error}", setting.name))?;
             Change::SetSetting(Setting { name: setting.name, value, source: Source::Stage(stage.to_owned()) })
         }
