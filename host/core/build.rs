@@ -5,7 +5,7 @@ use std::{env, fs, path::PathBuf};
 /// The engine's settings and the artefacts' layout: another number for every change of one.
 const LAYOUT: &str = "4";
 /// The packages of the lock file whose versions count.
-const COMPILERS: [&str; 5] = ["wasmtime", "cranelift", "regalloc2", "pulley", "wasmparser"];
+const COMPILERS: [&str; 6] = ["wasmtime", "cranelift", "regalloc2", "pulley", "wasmparser", "object"];
 
 fn main() {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());

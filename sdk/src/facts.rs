@@ -43,6 +43,7 @@ pub struct Request {
     /// The CNI `runtimeConfig`, `args`, and keys of the configuration that are not ours.
     pub config: Json,
     /// Pod annotations and labels that the pipeline asked for.
+    #[serde(serialize_with = "crate::as_object")]
     #[schemars(with = "BTreeMap<String, String>")]
     pub metadata: LiteMap<String, String>,
 }
@@ -112,6 +113,7 @@ pub struct Facts {
     /// What it answered; absent before the probe phase.
     pub findings: Option<Vec<Finding>>,
     /// Room to grow: name and value.
+    #[serde(serialize_with = "crate::as_object")]
     #[schemars(with = "BTreeMap<String, Json>")]
     pub extra: LiteMap<String, Json>,
 }

@@ -64,6 +64,12 @@ impl From<&str> for Json {
     }
 }
 
+impl From<String> for Json {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
 /// What is written in JSON as Rust prints it; a guest that says no more than this has no code for any other value.
 macro_rules! printed {
     ($($type:ty)*) => {$(
@@ -136,7 +142,7 @@ mod tests {
 
     #[test]
     fn plain_values_are_written_as_json_writes_them() {
-        let plain = [Json::from("a \"b\"\n"), true.into(), 7_u32.into(), (-1_i32).into(), Json::default()];
+        let plain = [Json::from("a \"b\"\n".to_owned()), true.into(), 7_u32.into(), (-1_i32).into(), Json::default()];
         let written = plain.map(|json| (json.to_string(), json));
         let expected = [r#""a \"b\"\n""#, "true", "7", "-1", "null"];
         for ((text, json), expected) in written.iter().zip(expected) {

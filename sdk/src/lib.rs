@@ -81,6 +81,14 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// A map as a JSON object, when it is empty too. (`LiteMap` does not know then whether its keys are texts, and writes a list.)
+fn as_object<V: serde::Serialize, S: serde::Serializer>(
+    map: &LiteMap<String, V>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(map)
+}
+
 /// The routing protocol number that marks every route and rule of ours (`rtm_protocol`, `FRA_PROTOCOL`).
 ///
 /// It is not assigned in iproute2's `rt_protos` nor used by a known routing daemon or CNI plugin.

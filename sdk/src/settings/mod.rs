@@ -177,6 +177,7 @@ pub struct Settings {
     /// `pipeline`: the name of the pipeline to run; absent = the built-in one.
     pub pipeline: Option<String>,
     /// Who set what; a name that is missing has its built-in default.
+    #[serde(serialize_with = "crate::as_object")]
     #[schemars(with = "BTreeMap<String, Source>")]
     pub sources: LiteMap<String, Source>,
 }

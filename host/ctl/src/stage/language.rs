@@ -80,8 +80,8 @@ fn rust(folder: &Path, schema: Option<&str>) -> Result<Vec<u8>, Failure> {
     let mut command = Command::new(cargo);
     command.current_dir(folder).args(["build", "--release", "--lib", "--target", TARGET]);
     command.args(["--message-format", "json-render-diagnostics"]);
-    // What every guest wants, whatever its manifest says: nobody unwinds, and what is one function and short is read and run
-    // fast. (`s` has fewer bytes of WebAssembly, and more of machine code: many small functions, each with its checks.)
+    // What every guest wants, whatever its manifest says: nobody unwinds, and functions are few. Each is an entry that the
+    // engine reads and two checks at its begin: with `s` there are a quarter more, and a fourteenth more machine code.
     let profile = [("PANIC", "abort"), ("LTO", "fat"), ("CODEGEN_UNITS", "1"), ("OPT_LEVEL", "2"), ("STRIP", "true")];
     for (key, value) in profile {
         command.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
