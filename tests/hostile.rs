@@ -68,7 +68,7 @@ fn with_sdk() -> impl Fn(&str) -> Guest {
     let directory = folder.path().join("stages");
     move |deed| {
         let grants = ["pod.link", "pod.route", "node.sysctl"].map(str::to_owned).to_vec();
-        let guest = Guest::new("hostile", *digest).artefacts(Shelf::at(&directory));
+        let guest = Guest::new("hostile", *digest, Shelf::at(&directory));
         guest
             .grants(grants)
             .limits(Limits { time: LIMIT, ..Limits::default() })

@@ -23,8 +23,7 @@ const BLOCK: usize = size_of::<Block>();
 /// `from` can be read and `to` be written for `length` bytes.
 #[inline(always)]
 unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
-    // SAFETY: `both_ends` gets a length that its type allows, the loops one of more than two blocks, and the ranges are the
-    // caller's.
+    // SAFETY: `both_ends` gets a length that its type allows, the loops a longer one, and the ranges are the caller's.
     unsafe {
         match length {
             0 => {}
@@ -83,8 +82,7 @@ unsafe fn upwards(to: *mut u8, from: *const u8, length: usize) {
 /// As for [`copy`]; `length` is more than a block, and `to` lies behind `from`.
 #[inline(always)]
 unsafe fn downwards(to: *mut u8, from: *const u8, length: usize) {
-    // SAFETY: Each block ends within the range, and begins there since more than a block is left. What a block is written
-    // over was read before.
+    // SAFETY: Each block ends within the range, and more than a block is left. What a block is written over was read before.
     unsafe {
         let first_block = from.cast::<Block>().read_unaligned();
         let mut end = length;

@@ -256,15 +256,14 @@ mod tests {
     }
 
     fn error(directory: &Path, digest: Digest) -> String {
-        let failed =
-            Guest::new("rails", digest).artefacts(Shelf::at(directory)).decide(&coordinator_sdk::Facts::default());
+        let failed = Guest::new("rails", digest, Shelf::at(directory)).decide(&coordinator_sdk::Facts::default());
         let Err(StageFailure::Failed(failure)) = failed else { panic!("{failed:?}") };
         curable(&failure)
     }
 
     /// What is found by who verifies more than a use does: the manifest too.
     fn found(directory: &Path, digest: Digest) -> String {
-        curable(&Guest::new("rails", digest).artefacts(Shelf::at(directory)).verify().unwrap_err())
+        curable(&Guest::new("rails", digest, Shelf::at(directory)).verify().unwrap_err())
     }
 
     /// Of one of the two files.
@@ -287,7 +286,7 @@ mod tests {
     #[test]
     fn what_was_compiled_runs() {
         let (_folder, directory, manifest) = compiled();
-        let decided = Guest::new("rails", manifest.source).artefacts(Shelf::at(&directory)).decide(&Default::default());
+        let decided = Guest::new("rails", manifest.source, Shelf::at(&directory)).decide(&Default::default());
         assert_eq!(decided.unwrap().proposals, []);
         let artefacts = Artefacts::open(&directory).unwrap().unwrap();
         assert_eq!(artefacts.verify(manifest.source).unwrap(), manifest);
@@ -354,7 +353,7 @@ mod tests {
             );
             give(0);
         }
-        Guest::new("rails", manifest.source).artefacts(Shelf::at(&directory)).decide(&Default::default()).unwrap();
+        Guest::new("rails", manifest.source, Shelf::at(&directory)).decide(&Default::default()).unwrap();
     }
 
     #[test]

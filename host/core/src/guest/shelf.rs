@@ -28,10 +28,6 @@ impl Shelf {
         Self::at(Path::new(DIRECTORY))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The directory, in which the artefact of this component is looked for.
     ///
     /// # Errors

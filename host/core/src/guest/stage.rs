@@ -64,12 +64,13 @@ impl std::fmt::Debug for Guest {
 }
 
 impl Guest {
-    /// The guest called `name` in its pipeline, whose component has this digest. Nothing is opened yet.
-    pub fn new(name: impl Into<String>, digest: Digest) -> Self {
+    /// The guest called `name` in its pipeline, whose component has this digest and its artefact on this shelf. Nothing is
+    /// opened yet.
+    pub fn new(name: impl Into<String>, digest: Digest, shelf: Arc<Shelf>) -> Self {
         Self {
             name: name.into(),
             digest,
-            shelf: Shelf::of_this_node(),
+            shelf,
             limits: Limits::default(),
             grants: Vec::new(),
             options: "{}".to_owned(),
@@ -85,17 +86,10 @@ impl Guest {
     /// It does not fit our world.
     #[cfg(feature = "compiler")]
     pub fn of_component(name: impl Into<String>, component: &[u8]) -> Result<Self, GuestError> {
-        let guest = Self::new(name, Digest::of(component));
+        let guest = Self::new(name, Digest::of(component), Shelf::of_this_node());
         let (compiled, _) = super::compile::compiled(component)?;
         let exports = Exports::of(Runtime::get()?, &compiled);
         Ok(Self { compiled: OnceLock::from(exports), ..guest })
-    }
-
-    /// Looks for the artefact here, and not in the directory of this node.
-    #[must_use]
-    pub fn artefacts(mut self, shelf: Arc<Shelf>) -> Self {
-        self.shelf = shelf;
-        self
     }
 
     /// Sets its limits.
@@ -152,7 +146,7 @@ impl Guest {
     /// # Errors
     /// There is no artefact, it is another, or somebody else could have written it.
     pub fn verify(&self) -> Result<(), GuestError> {
-        Shelf::at(self.shelf.path()).open(self.digest)?.verify(self.digest).map(drop)
+        self.shelf.open(self.digest)?.verify(self.digest).map(drop)
     }
 
     /// Decides once. Its code goes right after that, and the memory that it took is the next guest's.

@@ -241,8 +241,9 @@ impl TryFrom<Draft> for Pipeline {
 /// Binds a guest: the one place where its digest becomes something that runs. Nothing is opened yet.
 fn bind_guest(spec: GuestSpec, draft: &Draft, entry: &StageEntry, shelf: &Arc<Shelf>) -> Box<Guest> {
     let options = if spec.with.is_null() { Value::Object(Map::new()) } else { spec.with };
-    let guest = Guest::new(spec.stage, spec.sha256).limits(spec.limits.in_force()).grants(spec.grants);
-    let guest = guest.options(options.to_string()).artefacts(Arc::clone(shelf));
+    let guest =
+        Guest::new(spec.stage, spec.sha256, Arc::clone(shelf)).limits(spec.limits.in_force()).grants(spec.grants);
+    let guest = guest.options(options.to_string());
     let beside = draft.sources.files().get(entry.place.file).and_then(|file| Path::new(&file.path).parent());
     Box::new(match (draft.library, beside) {
         // Who named the pipeline vouches for the component too, and may have a compiler.

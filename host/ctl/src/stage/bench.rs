@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fa
     let folder = std::env::temp_dir().join(format!("coordinatorctl-bench-{}", std::process::id()));
     let store = || Artefacts::make(&folder)?.store(&compiled.artefact, &compiled.manifest);
     store().map_err(failed)?;
-    let guest = Guest::new(compiled.manifest.name.clone(), compiled.manifest.source).artefacts(Shelf::at(&folder));
+    let guest = Guest::new(compiled.manifest.name.clone(), compiled.manifest.source, Shelf::at(&folder));
     let guest = guest.grants(grants).options(arguments.stage.with.clone());
     let ask = |said: Result<_, StageFailure>| match said {
         Ok(_) | Err(StageFailure::Refused(_)) => Ok(()),
